@@ -1,0 +1,201 @@
+"""Writing tasks and their events, in groups.
+
+One coroutine writes: its next transaction takes everything that queued up during the last one, so
+that under load a commit, and the statements in it, are shared by all tasks that run. Of several
+states of one task only the latest is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from sqlalchemy import select
+
+from a2a_state.prepared import prepare
+from a2a_state.tables import contexts, task_events, tasks
+from agent.errors import AgentError, StateError, StateUnavailable, TaskTaken
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+    from a2a_state.contexts import Context
+    from a2a_state.database import Database
+    from a2a_state.tasks import TaskRow
+
+    type Insert = PostgresInsert | SqliteInsert
+    type Group = list[tuple[Source, Entry]]
+
+logger = logging.getLogger(__name__)
+
+_CHANGING = ("state", "turn_id", "body", "seq", "lease_until", "updated_at", "ended_at")
+
+GATHER_ROUNDS = 16
+"""Most rounds of the event loop that a group is gathered for."""
+
+RETRY_DELAYS = (0.05, 0.2, 1.0, 4.0)
+"""Seconds between tries while the database cannot be reached."""
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """Consecutive events of one task: ``body`` is a JSON array of A2A 1.0 stream responses."""
+
+    task_id: str
+    first_seq: int
+    last_seq: int
+    body: bytes
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What one source has to write: any of a task's row, its next events, and a context."""
+
+    task: TaskRow | None = None
+    events: EventRow | None = None
+    context: Context | None = None
+
+
+class Source(Protocol):
+    """Somebody with something to write."""
+
+    def collect(self) -> Entry:
+        """Return everything that there is to write by now."""
+
+    def written(self, entry: Entry, error: AgentError | None) -> None:
+        """Hear what became of it.
+
+        ``TaskTaken``: the task has ended or another process has it. ``StateError``: the database refused.
+        """
+
+
+class Journal:
+    """The one writer of tasks and events in this process."""
+
+    def __init__(self, database: Database) -> None:
+        """Prepare the statements; nothing runs before ``open``."""
+        self._database = database
+        # A dict for its order: who came first is written first.
+        self._waiting: dict[Source, None] = {}
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._save_tasks = prepare(database, _upsert(database))
+        # A commit whose answer was lost is tried again, and meets its own events.
+        self._add_events = prepare(database, database.insert(task_events).on_conflict_do_nothing())
+        self._add_contexts = prepare(database, database.insert(contexts).on_conflict_do_nothing())
+
+    async def open(self) -> None:
+        """Start the writer."""
+        self._writer = asyncio.create_task(self._write(), name="journal")
+
+    async def close(self) -> None:
+        """Write what is waiting, then stop."""
+        self._closing = True
+        self._wake.set()
+        await self._writer
+
+    def notify(self, source: Source) -> None:
+        """Let ``source`` be asked, with the next group, what it has to write."""
+        self._waiting[source] = None
+        self._wake.set()
+
+    async def _write(self) -> None:
+        while not (self._closing and not self._waiting):
+            await self._wake.wait()
+            await self._gather()
+            self._wake.clear()
+            sources, self._waiting = self._waiting, {}
+            if group := [entry for source in sources if (entry := _collected(source))]:
+                await self._commit(group)
+
+    async def _gather(self) -> None:
+        """Let whoever is ready to run join the group, as long as anybody does."""
+        for _ in range(GATHER_ROUNDS):
+            joined = len(self._waiting)
+            await asyncio.sleep(0)
+            if len(self._waiting) == joined:
+                return
+
+    async def _commit(self, group: Group) -> None:
+        try:
+            lost = await self._try([entry for _, entry in group])
+        except AgentError as exc:
+            await self._failed(group, exc)
+        except Exception:
+            # Nobody else writes: whatever is wrong with a group, the writer goes on.
+            logger.exception("A group could not be written")
+            await self._failed(group, StateError())
+        else:
+            for index, (source, entry) in enumerate(group):
+                source.written(entry, TaskTaken() if index in lost else None)
+
+    async def _failed(self, group: Group, error: AgentError) -> None:
+        if len(group) == 1 or isinstance(error, StateUnavailable):
+            for source, entry in group:
+                source.written(entry, error)
+        else:
+            # One entry spoils the group: alone it fails alone.
+            for one in group:
+                await self._commit([one])
+
+    async def _try(self, group: list[Entry]) -> set[int]:
+        """Commit a group; returns the places of entries whose tasks were not theirs to write."""
+        for delay in RETRY_DELAYS:
+            try:
+                return await self._database.write(lambda c: self._save(c, group))
+            except StateUnavailable:
+                logger.warning("The state database cannot be reached; trying again", exc_info=True)
+                await asyncio.sleep(delay)
+        return await self._database.write(lambda c: self._save(c, group))
+
+    def _save(self, connection: Connection, group: list[Entry]) -> set[int]:
+        self._add_contexts(connection, [e.context for e in group if e.context])
+        self._save_tasks(connection, [e.task for e in group if e.task])
+        lost = _lost(connection, group)
+        kept = [entry.events for index, entry in enumerate(group) if index not in lost]
+        self._add_events(connection, [events for events in kept if events])
+        return lost
+
+
+def _collected(source: Source) -> tuple[Source, Entry] | None:
+    try:
+        return source, source.collect()
+    except Exception:
+        # Whatever is wrong with one source, the others must be written.
+        logger.exception("What is to be written could not be collected")
+        source.written(Entry(), StateError())
+        return None
+
+
+def _upsert(database: Database) -> Insert:
+    added = database.insert(tasks)
+    return added.on_conflict_do_update(
+        index_elements=[tasks.c.task_id],
+        set_={name: added.excluded[name] for name in _CHANGING},
+        # One writer, and one end: a late or foreign writer changes nothing.
+        where=(tasks.c.fence == added.excluded.fence) & tasks.c.ended_at.is_(None),
+    )
+
+
+def _lost(connection: Connection, group: list[Entry]) -> set[int]:
+    """Return the places of entries for which something else stands than what was just written."""
+    changed = {
+        index: entry.task
+        for index, entry in enumerate(group)
+        if entry.task is not None and not entry.task.is_new
+    }
+    if not changed:
+        return set()
+    found = connection.execute(
+        select(tasks.c.task_id, tasks.c.fence, tasks.c.seq).where(
+            tasks.c.task_id.in_({task.task_id for task in changed.values()})
+        )
+    )
+    standing = {task_id: (fence, seq) for task_id, fence, seq in found}
+    return {
+        index
+        for index, task in changed.items()
+        if standing.get(task.task_id) != (task.fence, task.seq)
+    }

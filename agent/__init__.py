@@ -1,0 +1,1 @@
+"""The A2A agent: composition root, wires, service, runner, executor and stacks."""

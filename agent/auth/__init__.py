@@ -1,0 +1,1 @@
+"""Who calls: one file per module of LCS's `authentication.module`."""

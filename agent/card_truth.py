@@ -1,0 +1,88 @@
+"""The card never lies: what a document claims gives way to what the server does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.parts import accepted
+
+if TYPE_CHECKING:
+    from agent.card_dialects import Features
+    from agent.card_document import CardDocument, Skill
+
+_VERSIONS = frozenset({None, "0.3", "0.3.0", "1.0", "1.0.0"})
+
+
+def truthful(
+    document: CardDocument, features: Features, url: str
+) -> tuple[CardDocument, list[str]]:
+    """Return the document without the modes that the server lacks, and the keys that were wrong.
+
+    ``url`` is where JSON-RPC is spoken.
+    """
+    true = document.model_copy(
+        update={
+            "skills": tuple(_skill(skill, features) for skill in document.skills),
+            "default_input_modes": _only(document.default_input_modes, features.input_modes)
+            or features.input_modes,
+            "default_output_modes": _only(document.default_output_modes, features.output_modes)
+            or features.output_modes,
+        }
+    )
+    kept = _modes(true)
+    lost = [key for key, modes in _modes(document).items() if not set(modes) <= set(kept[key])]
+    return true, [*_false_claims(document, features, url), *lost]
+
+
+def _skill(skill: Skill, features: Features) -> Skill:
+    return skill.model_copy(
+        update={
+            "input_modes": _only(skill.input_modes, features.input_modes),
+            "output_modes": _only(skill.output_modes, features.output_modes),
+        }
+    )
+
+
+def _only(modes: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(mode for mode in modes if accepted(mode, offered))
+
+
+def _modes(document: CardDocument) -> dict[str, tuple[str, ...]]:
+    of_skills = {
+        f"skills[{index}].{key}": modes
+        for index, skill in enumerate(document.skills)
+        for key, modes in (("inputModes", skill.input_modes), ("outputModes", skill.output_modes))
+    }
+    return of_skills | {
+        "defaultInputModes": document.default_input_modes,
+        "defaultOutputModes": document.default_output_modes,
+    }
+
+
+def _false_claims(document: CardDocument, features: Features, url: str) -> list[str]:
+    """Name the keys whose value is there and is not what the server does."""
+    said = document.capabilities
+    extensions = None if said.extensions is None else list(said.extensions)
+    claims = {
+        "capabilities.streaming": (said.streaming, features.streaming),
+        "capabilities.pushNotifications": (said.push_notifications, features.push_notifications),
+        "capabilities.stateTransitionHistory": (
+            said.state_transition_history,
+            features.state_transition_history,
+        ),
+        "capabilities.extendedAgentCard": (said.extended_agent_card, features.extended_card),
+        "capabilities.extensions": (extensions, features.extensions),
+        "supportsAuthenticatedExtendedCard": (
+            document.supports_authenticated_extended_card,
+            features.extended_card,
+        ),
+        "url": (document.url, url),
+        "preferredTransport": (document.preferred_transport, "JSONRPC"),
+        "additionalInterfaces": (document.additional_interfaces, ...),
+        "supportedInterfaces": (document.supported_interfaces, ...),
+        "security": (document.security, features.security),
+        "securitySchemes": (document.security_schemes, features.security_schemes),
+        "securityRequirements": (document.security_requirements, ...),
+    }
+    wrong = [key for key, (claim, fact) in claims.items() if claim is not None and claim != fact]
+    return wrong if document.protocol_version in _VERSIONS else [*wrong, "protocolVersion"]

@@ -1,0 +1,216 @@
+"""``serve``: run the server."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent.cli import exits
+from agent.cli.configured import CONFIG, config_option, environment, settings_from
+from agent.cli.starting import Starting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from uvicorn import Config
+
+    from agent.settings import Settings
+
+SHUTDOWN_SECONDS = 10
+KEEP_ALIVE_SECONDS = 65
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any that is free."
+)
+@click.option(
+    "--knowledge", type=click.Path(exists=True, file_okay=False), help="Documents folder."
+)
+@click.option("--stack", metavar="PACKAGE.MODULE:CLASS", help="A stack of your own.")
+@click.option("--workers", type=click.IntRange(1), help="Server processes.")
+def serve(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    knowledge: str | None,
+    stack: str | None,
+    workers: int | None,
+) -> None:
+    """Run the server."""
+    options: dict[str, object] = {
+        "SERVICE__HOST": host,
+        "SERVICE__PORT": port,
+        "SERVICE__WORKERS": workers,
+        "KNOWLEDGE": knowledge,
+        "STACK": stack,
+    }
+    settings = settings_from(config, options)
+    if settings.service.port == 0:
+        # The card names the port, so it is chosen before anything is made.
+        options["SERVICE__PORT"] = _free_port(settings.service.host)
+        settings = settings_from(config, options)
+    if settings.service.workers > 1:
+        _serve_many(settings, config, environment(options))
+    else:
+        _serve_one(settings)
+
+
+def app_of_environment() -> Starting:
+    """Return the application of a worker process, which has its settings from the environment."""
+    from pathlib import Path
+
+    from agent.app import create_app
+    from agent.cli.stopping import Stopping
+
+    config = os.environ.get(CONFIG)
+    _tune_interpreter()
+    app = create_app(settings_from(Path(config) if config else None, {}))
+    return Starting(Stopping(app))
+
+
+def _serve_one(settings: Settings) -> None:
+    import uvicorn
+
+    from agent.app import create_app
+    from agent.cli.stopping import Stopping
+
+    class Server(uvicorn.Server):
+        """Says where it listens once it does."""
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            _tune_interpreter()
+            if self.started:
+                _announce(settings)
+
+    app = Starting(Stopping(create_app(settings)))
+    server = Server(_uvicorn(settings, app))
+    try:
+        server.run()
+    except SystemExit:
+        # uvicorn's own codes mean something else here.
+        sys.exit(app.exit_code)
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _tune_interpreter() -> None:
+    """Set up the garbage collector and the switching of threads for a server.
+
+    What was made at start stays, and what requests make is nearly always freed without the
+    collector, which takes a fifth of the time of a small request otherwise. The thread that writes
+    to SQLite waits for the interpreter often and shortly: the event loop gives way sooner.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    sys.setswitchinterval(0.0005)
+
+
+def _serve_many(settings: Settings, config: Path | None, variables: dict[str, str]) -> None:
+    from uvicorn.config import STARTUP_FAILURE
+    from uvicorn.supervisors import Multiprocess
+
+    from agent.app import create_app
+
+    if settings.a2a_state.memory:
+        raise click.UsageError("Several workers need a database that they share: set a2a_state")
+    # What cannot be served is told once, here: a worker that fails is started again and again.
+    create_app(settings)
+    os.environ.update(variables)
+    if config is not None:
+        os.environ[CONFIG] = str(config)
+    uvicorn_config = _uvicorn(settings, "agent.cli.serve:app_of_environment")
+    sockets = [uvicorn_config.bind_socket()]
+    _announce(settings)
+    workers = Multiprocess(uvicorn_config, sockets)
+    workers.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in workers.processes):
+        sys.exit(exits.FAILED)
+
+
+def _uvicorn(settings: Settings, app: Any) -> Config:
+    from uvicorn import Config
+
+    service, tls = settings.service, settings.service.tls_config
+    return Config(
+        app,
+        factory=isinstance(app, str),
+        host=service.host,
+        port=service.port,
+        workers=service.workers,
+        root_path=service.root_path,
+        access_log=service.access_log,
+        log_level="info",
+        log_config=_logging(colored=service.color_log and sys.stderr.isatty()),
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        ssl_certfile=tls.tls_certificate_path,
+        ssl_keyfile=tls.tls_key_path,
+        ssl_keyfile_password=_password(tls.tls_key_password),
+    )
+
+
+def _password(path: Path | None) -> str | None:
+    """LCS names a file that holds the password."""
+    return None if path is None else path.read_text().strip()
+
+
+def _logging(*, colored: bool) -> dict[str, Any]:
+    line = {
+        "()": "uvicorn.logging.ColourizedFormatter",
+        "fmt": "%(asctime)s %(levelprefix)s %(name)s: %(message)s",
+        "use_colors": colored,
+    }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": line},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+        # One line for every request to Llama Stack is too many.
+        "loggers": {"httpx": {"level": "WARNING"}, "alembic": {"level": "WARNING"}},
+    }
+
+
+def _announce(settings: Settings) -> None:
+    url = settings.service.public_url
+    state = settings.a2a_state.url.render_as_string(hide_password=True)
+    example = (
+        f"curl -s {url}/a2a -H 'Content-Type: application/json' -d "
+        '\'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"1",'
+        '"role":"ROLE_USER","parts":[{"text":"What is this agent?"}]}}}\''
+    )
+    click.echo(
+        f"\n  A2A agent   {url}/a2a\n"
+        f"  card        {url}/.well-known/agent-card.json\n"
+        f"  stack       {_stack(settings)}\n"
+        f"  database    {state}\n\n"
+        f"  Try it:\n  {example}\n",
+        err=True,
+    )
+
+
+def _stack(settings: Settings) -> str:
+    if settings.stack is not None:
+        return settings.stack
+    if settings.llama_stack.url is not None:
+        return f"Llama Stack at {settings.llama_stack.url}"
+    if settings.openai.is_set:
+        return f"embedded, model {settings.openai.model or 'of the server'}"
+    return "embedded, answers from documents (no language model is configured)"

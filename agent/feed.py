@@ -1,0 +1,134 @@
+"""The events of a run, for the log and for everybody who follows: each is encoded once per dialect."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agent.dialects.v1_0 import Dialect1
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from agent.dialects import Encoder
+    from agent.errors import AgentError
+    from agent.model import Event
+
+GATHER_SECONDS = 0.002
+"""How long events are collected that come faster than anybody reads."""
+
+STORED = Dialect1()
+"""The dialect that events and tasks are stored in."""
+
+
+class Feed:
+    """Events in order, the first of them numbered ``first_seq``; followers hear of those that are shown."""
+
+    def __init__(self, first_seq: int) -> None:
+        """Start empty; ``size`` counts the bytes of the events as they are stored."""
+        self.first_seq = first_seq
+        self.error: AgentError | None = None
+        self.size = 0
+        self._events: list[Event] = []
+        self._encoded: dict[str, list[bytes]] = {STORED.version: []}
+        self._shown = 0
+        self._ended = False
+        self._followers: list[asyncio.Future[bool]] = []
+        self._awaiting_end: list[asyncio.Future[None]] = []
+
+    def __len__(self) -> int:
+        """How many events there are, shown or not."""
+        return len(self._events)
+
+    def add(self, event: Event) -> None:
+        """Append an event; one that cannot be encoded raises, and is not part of the feed."""
+        encoded = STORED.event(event)
+        self._encoded[STORED.version].append(encoded)
+        self._events.append(event)
+        self.size += len(encoded)
+
+    def stored_form(self, start: int, stop: int) -> list[bytes]:
+        """Return events as the log keeps them."""
+        return self._encoded[STORED.version][start:stop]
+
+    def show(self, count: int) -> None:
+        """Let followers hear the first ``count`` events; what was heard stays heard."""
+        if count > self._shown:
+            self._shown = count
+            self._wake()
+
+    def end(self) -> None:
+        """Let followers come to their end."""
+        self._ended = True
+        for waiter in self._awaiting_end:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._wake()
+
+    async def follow(
+        self, encoder: Encoder, idle: float
+    ) -> AsyncGenerator[list[tuple[int, bytes]]]:
+        """Yield what is new as (seq, encoded event), in order.
+
+        An empty list tells of ``idle`` seconds of silence. Ends with the feed; raises its error.
+        """
+        loop = asyncio.get_running_loop()
+        heard, told_at = 0, -GATHER_SECONDS
+        while True:
+            if heard < self._shown:
+                if not self._ended and (early := told_at + GATHER_SECONDS - loop.time()) > 0:
+                    await asyncio.sleep(early)
+                start, heard, told_at = heard, self._shown, loop.time()
+                news = self._encode(encoder, heard)[start:heard]
+                yield list(enumerate(news, self.first_seq + start))
+            elif self._ended:
+                if self.error is not None:
+                    raise self.error
+                return
+            elif not await self._changed(idle):
+                yield []
+
+    async def ended(self) -> None:
+        """Wait for the end; raises the feed's error."""
+        if not self._ended:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._awaiting_end.append(waiter)
+            await waiter
+        if self.error is not None:
+            raise self.error
+
+    async def opened(self) -> None:
+        """Wait until there is something to follow; raises the error if there never will be."""
+        while not (self._shown or self._ended):
+            await self._changed()
+        if not self._shown and self.error is not None:
+            raise self.error
+
+    def _encode(self, encoder: Encoder, upto: int) -> list[bytes]:
+        encoded = self._encoded.setdefault(encoder.version, [])
+        encoded.extend(encoder.event(event) for event in self._events[len(encoded) : upto])
+        return encoded
+
+    def _wake(self) -> None:
+        followers, self._followers = self._followers, []
+        for follower in followers:
+            if not follower.done():
+                follower.set_result(True)
+
+    async def _changed(self, seconds: float | None = None) -> bool:
+        """Wait for news; returns False when ``seconds`` passed without."""
+        loop = asyncio.get_running_loop()
+        follower: asyncio.Future[bool] = loop.create_future()
+        self._followers.append(follower)
+        if seconds is None:
+            return await follower
+        timer = loop.call_later(seconds, _give_up, follower)
+        try:
+            return await follower
+        finally:
+            timer.cancel()
+
+
+def _give_up(follower: asyncio.Future[bool]) -> None:
+    if not follower.done():
+        follower.set_result(False)

@@ -1,0 +1,191 @@
+"""The A2A data model, in the shape of A2A 1.0 (section 4): what the server thinks in and what it stores.
+
+Encoded with msgspec these values *are* the 1.0 JSON (ProtoJSON names and enums); ``dialects`` knows how other
+versions say them. Values are frozen; a task that runs is built up in ``task_builder``.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from agent.clock import now
+
+type Json = Any
+type Metadata = dict[str, Json] | None
+
+
+class Role(enum.Enum):
+    """Who wrote a message."""
+
+    USER = "ROLE_USER"
+    AGENT = "ROLE_AGENT"
+
+
+class TaskState(enum.Enum):
+    """Where a task stands (section 4.1.3)."""
+
+    SUBMITTED = "TASK_STATE_SUBMITTED"
+    WORKING = "TASK_STATE_WORKING"
+    INPUT_REQUIRED = "TASK_STATE_INPUT_REQUIRED"
+    AUTH_REQUIRED = "TASK_STATE_AUTH_REQUIRED"
+    COMPLETED = "TASK_STATE_COMPLETED"
+    FAILED = "TASK_STATE_FAILED"
+    CANCELED = "TASK_STATE_CANCELED"
+    REJECTED = "TASK_STATE_REJECTED"
+
+
+TERMINAL = frozenset(
+    {TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED}
+)
+INTERRUPTED = frozenset({TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED})
+# A stream, and a blocking send, end here.
+SETTLED = TERMINAL | INTERRUPTED
+
+
+class _Value(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Optional fields are None when absent; None and empty lists are never encoded."""
+
+
+class Part(_Value, frozen=True):
+    """Exactly one of ``text``, ``raw`` (base64), ``url`` and ``data`` is set."""
+
+    text: str | None = None
+    raw: str | None = None
+    url: str | None = None
+    data: Json | UnsetType = UNSET
+    metadata: Metadata = None
+    filename: str | None = None
+    media_type: str | None = None
+
+
+class Message(_Value, frozen=True):
+    """One message of a user or the agent."""
+
+    message_id: str
+    role: Role
+    parts: list[Part]
+    context_id: str | None = None
+    task_id: str | None = None
+    metadata: Metadata = None
+    extensions: list[str] | None = None
+    reference_task_ids: list[str] | None = None
+
+
+class Artifact(_Value, frozen=True):
+    """What a task produced."""
+
+    artifact_id: str
+    parts: list[Part]
+    name: str | None = None
+    description: str | None = None
+    metadata: Metadata = None
+    extensions: list[str] | None = None
+
+
+class TaskStatus(_Value, frozen=True):
+    """``timestamp`` is ISO 8601, UTC, milliseconds."""
+
+    state: TaskState
+    message: Message | None = None
+    timestamp: str | None = None
+
+
+class Task(_Value, frozen=True):
+    """A task as a client sees it."""
+
+    id: str
+    context_id: str
+    status: TaskStatus
+    artifacts: list[Artifact] = []
+    history: list[Message] = []
+    metadata: Metadata = None
+
+
+class StatusUpdate(_Value, frozen=True):
+    """The task's status changed."""
+
+    task_id: str
+    context_id: str
+    status: TaskStatus
+    metadata: Metadata = None
+
+
+class ArtifactUpdate(_Value, frozen=True):
+    """An artifact was added, replaced, or (``append``) continued."""
+
+    task_id: str
+    context_id: str
+    artifact: Artifact
+    append: bool = False
+    last_chunk: bool = False
+    metadata: Metadata = None
+
+
+type Event = Task | Message | StatusUpdate | ArtifactUpdate
+"""What a stream consists of (``StreamResponse``)."""
+
+
+class SendRequest(msgspec.Struct, frozen=True):
+    """``message/send`` and ``message/stream``. ``history_length`` None means all of it."""
+
+    message: Message
+    tenant: str = ""
+    accepted_output_modes: tuple[str, ...] = ()
+    history_length: int | None = None
+    return_immediately: bool = False
+    push_config: Json = None
+    metadata: Metadata = None
+
+
+class GetRequest(msgspec.Struct, frozen=True):
+    """``tasks/get``."""
+
+    id: str
+    tenant: str = ""
+    history_length: int | None = None
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whose request this is: everything that is read or written belongs to this owner and tenant."""
+
+    owner: str
+    tenant: str = ""
+
+
+def timestamp() -> str:
+    """Return the present moment as A2A writes it: ``2026-01-31T12:00:00.000Z``."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    # Every event carries the time: the part that changes once a second is formatted once a second.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def new_task_id() -> str:
+    """Return a UUID of version 7: it begins with the time, so that new rows lie together in the database."""
+    at, digits = now(), secrets.token_hex(10)
+    variant = "89ab"[int(digits[3], 16) & 3]
+    return f"{at >> 16:08x}-{at & 0xFFFF:04x}-7{digits[:3]}-{variant}{digits[4:7]}-{digits[7:19]}"
+
+
+def new_context_id() -> str:
+    """Return 48 hex characters, a conversation id on every surface: the time, then 144 random bits."""
+    return f"{now():012x}{secrets.token_hex(18)}"
+
+
+def with_history(task: Task, length: int | None) -> Task:
+    """Keep the latest ``length`` messages (section 3.2.4: None keeps all, 0 none)."""
+    if length is None or length >= len(task.history):
+        return task
+    return msgspec.structs.replace(task, history=task.history[-length:] if length else [])

@@ -1,0 +1,227 @@
+"""One task while it runs in this process: what happens is applied, stored, and shown to followers.
+
+State before news: a follower hears of a change of state only when it is committed. Text may be
+heard first, but is stored within ``FLUSH_SECONDS``, many deltas in one row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from a2a_state.journal import Entry, EventRow
+from a2a_state.tasks import TaskRow
+from agent.clock import now
+from agent.feed import STORED, Feed
+from agent.model import (
+    SETTLED,
+    TERMINAL,
+    Caller,
+    Event,
+    Message,
+    Part,
+    Role,
+    StatusUpdate,
+    Task,
+    TaskState,
+    TaskStatus,
+    timestamp,
+)
+from agent.task_builder import TaskBuilder
+
+if TYPE_CHECKING:
+    from a2a_state.contexts import Context
+    from a2a_state.journal import Journal
+    from agent.errors import AgentError
+    from agent.lease import Holder
+
+FLUSH_SECONDS = 0.1
+
+
+class Run:
+    """Publishes the events of one task, in order, to the log and to its ``feed``."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        holder: Holder,
+        caller: Caller,
+        task: Task,
+        row: TaskRow | None = None,
+        *,
+        seq: int | None = None,
+    ) -> None:
+        """Go on with ``row``'s task, which ``holder`` has taken, or start a new one.
+
+        ``seq`` is the last number that followers can have seen of another run; ``row``'s by default.
+        """
+        self.caller = caller
+        self.message: Message | None = None
+        self.begun = False
+        self._journal = journal
+        self._holder = holder
+        self._fence = row.fence if row else 1
+        self.feed = Feed((seq or (row.seq if row else 0)) + 1)
+        self._turn_id = row.turn_id if row else None
+        self._builder = TaskBuilder(task)
+        self._context: Context | None = None
+        self._created_at = now()
+        # Numbers of events: handed to the journal; committed; up to the last change of state, which
+        # followers may not hear of before it is committed.
+        self._collected = 0
+        self._committed = 0
+        self._last_state = 0
+        self._writing = False
+        self._flush: asyncio.TimerHandle | None = None
+        self._written: asyncio.Future[None] | None = None
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        return self._builder.id
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last event ended or interrupted the task."""
+        return self._builder.status.state in SETTLED
+
+    def task(self) -> Task:
+        """Return the task as of the last event."""
+        return self._builder.task()
+
+    def in_context(self, context: Context) -> None:
+        """Store a context that is new with this task."""
+        self._context = context
+
+    def begin(self) -> None:
+        """Store the task and publish it as the first event; again is nothing."""
+        if not self.begun:
+            self.begun = True
+            self.feed.add(self.task())
+            self._save()
+
+    def publish(self, event: Event) -> None:
+        """Apply, store and pass on one event."""
+        if isinstance(event, Message):
+            if not self.begun:
+                self.message = event
+                return
+            # Too late for a message without a task: it is the last word of this one.
+            status = TaskStatus(TaskState.COMPLETED, self._of_task(event), timestamp())
+            event = StatusUpdate(self._builder.id, self._builder.context_id, status)
+        self.feed.add(event)
+        self._builder.apply(event)
+        if isinstance(event, StatusUpdate):
+            self._turn_id = (event.metadata or {}).get("turn_id", self._turn_id)
+            self._save()
+        else:
+            self._pass_on()
+
+    def fail(self, text: str) -> None:
+        """End the task as failed, with ``text`` for the caller, unless it has settled."""
+        self.begin()
+        if self.settled:
+            return
+        task_id, context_id = self._builder.id, self._builder.context_id
+        message = Message(
+            message_id=str(uuid.uuid4()),
+            role=Role.AGENT,
+            parts=[Part(text=text)],
+            task_id=task_id,
+            context_id=context_id,
+        )
+        status = TaskStatus(TaskState.FAILED, message, timestamp())
+        self.publish(StatusUpdate(task_id, context_id, status))
+
+    async def finish(self, error: AgentError | None = None) -> None:
+        """Wait until everything is stored; then followers end, by ``error`` if there is one."""
+        if self._collected < len(self.feed) or self._context is not None:
+            self._save()
+        try:
+            while self._writing and self.feed.error is None:
+                self._written = asyncio.get_running_loop().create_future()
+                await self._written
+        finally:
+            self.feed.error = self.feed.error or error
+            self.feed.end()
+
+    def collect(self) -> Entry:
+        """See ``Source``: the row is written with a change of state, events always."""
+        if self.feed.error is not None:
+            # What is lost is not followed by more: that would leave a gap, or stand in another's log.
+            return Entry()
+        start, self._collected = self._collected, len(self.feed)
+        context, self._context = self._context, None
+        if start == self._collected:
+            return Entry(context=context)
+        fresh = self.feed.stored_form(start, self._collected)
+        events = EventRow(
+            task_id=self._builder.id,
+            first_seq=self.feed.first_seq + start,
+            last_seq=self.feed.first_seq + self._collected - 1,
+            body=b"[" + b",".join(fresh) + b"]",
+        )
+        row = self._row(events) if self._last_state > start else None
+        return Entry(row, events, context)
+
+    def written(self, entry: Entry, error: AgentError | None) -> None:
+        """See ``Source``."""
+        if error is not None:
+            self.feed.error = self.feed.error or error
+        elif entry.events is not None:
+            self._committed = entry.events.last_seq - self.feed.first_seq + 1
+            self._show()
+        self._writing = self._collected < len(self.feed) and self._flush is None
+        if self._written is not None and not self._written.done():
+            self._written.set_result(None)
+
+    def _of_task(self, message: Message) -> Message:
+        return msgspec.structs.replace(message, task_id=self._builder.id)
+
+    def _save(self) -> None:
+        """Have a change of state written with the next group."""
+        self._last_state = len(self.feed)
+        self._notify()
+
+    def _pass_on(self) -> None:
+        """Show text at once, and have it written soon."""
+        self._show()
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._notify)
+
+    def _show(self) -> None:
+        """Show what is committed, and the text after it unless a change of state is on its way."""
+        state_is_committed = self._committed >= self._last_state
+        self.feed.show(len(self.feed) if state_is_committed else self._committed)
+
+    def _notify(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        self._writing = True
+        self._journal.notify(self)
+
+    def _row(self, events: EventRow) -> TaskRow:
+        at = now()
+        state = self._builder.status.state
+        return TaskRow(
+            task_id=self._builder.id,
+            owner=self.caller.owner,
+            tenant=self.caller.tenant,
+            context_id=self._builder.context_id,
+            state=state.value,
+            turn_id=self._turn_id,
+            body=STORED.task(self.task()),
+            seq=events.last_seq,
+            fence=self._fence,
+            lease_holder=self._holder.name,
+            # Nobody runs a settled task: whoever goes on with it takes it.
+            lease_until=0 if state in SETTLED else self._holder.until(),
+            created_at=self._created_at,
+            updated_at=at,
+            ended_at=at if state in TERMINAL else None,
+            is_new=events.first_seq == 1,
+        )

@@ -1,0 +1,241 @@
+"""The sections of LCS's configuration file, as LCS names them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from agent.settings.databases import Postgres, SQLite
+from agent.settings.section import (
+    Count,
+    FilePath,
+    HttpUrl,
+    JsonObject,
+    Port,
+    Problems,
+    Secret,
+    Section,
+    Text,
+    Whole,
+    allow_one,
+    require,
+)
+
+
+class Tls(Section):
+    """HTTPS; ``tls_key_password`` is the path of a file that holds the password."""
+
+    tls_certificate_path: FilePath | None = None
+    tls_key_path: FilePath | None = None
+    tls_key_password: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.tls_certificate_path or self.tls_key_path or self.tls_key_password:
+            require(self, "tls_certificate_path", "tls_key_path", because="HTTPS")
+        return self
+
+
+class Cors(Section):
+    """What browsers on other origins may do."""
+
+    allow_origins: tuple[str, ...] = ("*",)
+    allow_credentials: bool = False
+    allow_methods: tuple[str, ...] = ("*",)
+    allow_headers: tuple[str, ...] = ("*",)
+
+    @model_validator(mode="after")
+    def _credentials_need_origins(self) -> Self:
+        if self.allow_credentials and "*" in self.allow_origins:
+            raise Problems({"allow_credentials": "needs allow_origins without *"})
+        return self
+
+
+class Service(Section):
+    """The HTTP server."""
+
+    host: Text = "localhost"
+    port: Port = 8080
+    base_url: HttpUrl | None = None
+    auth_enabled: bool = False
+    workers: Count = 1
+    color_log: bool = True
+    access_log: bool = True
+    tls_config: Tls = Tls()
+    root_path: str = ""
+    cors: Cors = Cors()
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_base(cls, value: str | None) -> str | None:
+        if value and ("?" in value or "#" in value):
+            raise ValueError("must not have a query or a fragment")
+        return value.rstrip("/") if value else None
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_prefix(cls, value: str) -> str:
+        if value and (not value.startswith("/") or value.endswith("/")):
+            raise ValueError("must begin with / and not end with it")
+        return value
+
+    @property
+    def public_url(self) -> str:
+        """Where callers reach this server, without a slash at the end; never from a Host header."""
+        if self.base_url:
+            return self.base_url
+        scheme = "https" if self.tls_config.tls_certificate_path else "http"
+        host = "localhost" if self.host in {"0.0.0.0", "::", "[::]"} else self.host
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"{scheme}://{host}:{self.port}{self.root_path}"
+
+
+class LlamaStack(Section):
+    """The Llama Stack that runs the turns; without ``url`` the embedded one does."""
+
+    use_as_library_client: bool | None = None
+    library_client_config_path: FilePath | None = None
+    url: HttpUrl | None = None
+    api_key: SecretStr | None = None
+    timeout: Count = 180
+
+    @field_validator("url")
+    @classmethod
+    def _library_wins(cls, value: str | None, info: Any) -> str | None:
+        return None if info.data.get("use_as_library_client") else value
+
+
+class UserDataCollection(Section):
+    """Feedback and transcripts, as JSON files in folders."""
+
+    feedback_enabled: bool = False
+    feedback_storage: FilePath | None = None
+    transcripts_enabled: bool = False
+    transcripts_storage: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _have_folders(self) -> Self:
+        if self.feedback_enabled:
+            require(self, "feedback_storage", because="feedback_enabled")
+        if self.transcripts_enabled:
+            require(self, "transcripts_storage", because="transcripts_enabled")
+        return self
+
+
+class McpServer(Section):
+    """An MCP server; header values are paths of files, or ``kubernetes``, ``client``, ``oauth``."""
+
+    name: Text
+    provider_id: Text = "model-context-protocol"
+    url: HttpUrl
+    authorization_headers: dict[str, str] = Field(default_factory=dict)
+    timeout: Count | None = None
+
+
+class ByokRag(Section):
+    """A vector database of the user's own documents."""
+
+    rag_id: Text
+    rag_type: Text = "inline::faiss"
+    embedding_model: Text = "sentence-transformers/all-mpnet-base-v2"
+    embedding_dimension: Count = 768
+    vector_db_id: Text
+    db_path: FilePath
+
+
+class CustomProfile(Section):
+    """Prompts by name from a Python module."""
+
+    path: FilePath
+    prompts: dict[str, str] = Field(default_factory=dict)
+
+
+class Customization(Section):
+    """What makes this agent different from others."""
+
+    profile_path: FilePath | None = None
+    disable_query_system_prompt: bool = False
+    system_prompt_path: FilePath | None = None
+    system_prompt: str | None = None
+    agent_card_path: FilePath | None = None
+    agent_card_config: JsonObject | None = None
+    custom_profile: CustomProfile | None = None
+
+
+class Inference(Section):
+    """The model that answers when the caller names none."""
+
+    default_model: Text | None = None
+    default_provider: Text | None = None
+
+    @model_validator(mode="after")
+    def _provider_has_model(self) -> Self:
+        if self.default_provider:
+            require(self, "default_model", because="default_provider")
+        return self
+
+
+class QuotaLimiter(Section):
+    """How many tokens a user or the whole cluster may spend in a period."""
+
+    type: Literal["user_limiter", "cluster_limiter"]
+    name: Text
+    initial_quota: Annotated[Whole, Field(ge=0)]
+    quota_increase: Annotated[Whole, Field(ge=0)]
+    period: Text
+
+
+class QuotaScheduler(Section):
+    """When quotas are looked at; seconds."""
+
+    period: Count = 1
+    database_reconnection_count: Count = 10
+    database_reconnection_delay: Count = 1
+
+
+class QuotaHandlers(Section):
+    """Limits on tokens, and where what was spent is kept."""
+
+    sqlite: SQLite | None = None
+    postgres: Postgres | None = None
+    limiters: tuple[QuotaLimiter, ...] = ()
+    scheduler: QuotaScheduler = QuotaScheduler()
+    enable_token_history: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        allow_one(self, "sqlite", "postgres")
+        return self
+
+
+class AzureEntraId(Section):
+    """Credentials for Azure's models."""
+
+    tenant_id: Secret
+    client_id: Secret
+    client_secret: Secret
+    scope: Text = "https://cognitiveservices.azure.com/.default"
+
+
+class Splunk(Section):
+    """Where telemetry events are sent; ``timeout`` in seconds."""
+
+    enabled: bool = False
+    url: HttpUrl | None = None
+    token_path: FilePath | None = None
+    index: Text | None = None
+    source: Text = "lightspeed-stack"
+    timeout: Count = 5
+    verify_ssl: bool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.enabled:
+            require(self, "url", "token_path", "index", because="enabled")
+        return self
+
+
+class Solr(Section):
+    """Vector search in Solr."""
+
+    enabled: bool = False
+    offline: bool = True

@@ -1,0 +1,81 @@
+"""All settings: the sections of LCS's configuration file, and ours."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, field_validator
+
+from agent.settings.access import Authentication, Authorization
+from agent.settings.databases import A2AState, ConversationCache, Database
+from agent.settings.lcs import (
+    AzureEntraId,
+    ByokRag,
+    Customization,
+    Inference,
+    LlamaStack,
+    McpServer,
+    QuotaHandlers,
+    Service,
+    Solr,
+    Splunk,
+    UserDataCollection,
+)
+from agent.settings.own import A2A, Agent, Limits, OpenAI
+from agent.settings.section import FilePath, Section, Text
+
+
+def _names_a_class(value: str) -> str:
+    module, _, name = value.partition(":")
+    if not name.isidentifier() or not all(step.isidentifier() for step in module.split(".")):
+        raise ValueError("must look like package.module:Class")
+    return value
+
+
+type ClassPath = Annotated[str, AfterValidator(_names_a_class)]
+
+
+class Settings(Section):
+    """All settings. None is required: ``Settings()`` runs the embedded stack and a SQLite file."""
+
+    name: Text = "llamastack-a2a"
+    service: Service = Service()
+    llama_stack: LlamaStack = LlamaStack()
+    user_data_collection: UserDataCollection = UserDataCollection()
+    database: Database = Database()
+    mcp_servers: tuple[McpServer, ...] = ()
+    authentication: Authentication = Authentication()
+    authorization: Authorization | None = None
+    customization: Customization = Customization()
+    inference: Inference = Inference()
+    conversation_cache: ConversationCache = ConversationCache()
+    byok_rag: tuple[ByokRag, ...] = ()
+    a2a_state: A2AState = A2AState()
+    quota_handlers: QuotaHandlers = QuotaHandlers()
+    azure_entra_id: AzureEntraId | None = None
+    splunk: Splunk | None = None
+    deployment_environment: Text = "development"
+    solr: Solr | None = None
+
+    stack: ClassPath | None = None
+    knowledge: FilePath | None = None
+    agent: Agent = Agent()
+    openai: OpenAI = OpenAI()
+    limits: Limits = Limits()
+    a2a: A2A = A2A()
+
+    @field_validator("mcp_servers")
+    @classmethod
+    def _names_differ(cls, value: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
+        names = [server.name for server in value]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the name {min(twice)} is used twice")
+        return value
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the embedded stack runs the turns."""
+        return self.stack is None and self.llama_stack.url is None
+
+    @property
+    def instructions(self) -> str:
+        """LCS's system prompt, whose file ``load`` has read, else the agent's own instructions."""
+        return self.customization.system_prompt or self.agent.instructions

@@ -1,0 +1,124 @@
+"""A run, told as server-sent events: the ``id:`` of an event is its number in the task's log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from agent.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Message, Receive, Send
+
+    from agent.dialects import Encoder
+    from agent.run import Run
+
+logger = logging.getLogger(__name__)
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    # Proxies such as nginx would otherwise collect the stream before they pass it on.
+    (b"x-accel-buffering", b"no"),
+]
+KEEP_ALIVE = b": keep-alive\n\n"
+
+STALLED_SECONDS = 60.0
+"""Who reads nothing for so long has gone: all events are kept for as long as somebody is to read them."""
+
+
+async def stream_events(
+    run: Run,
+    encoder: Encoder,
+    *,
+    head: bytes,
+    failed: Callable[[AgentError], bytes],
+    keep_alive: float,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Send the events of ``run`` until it ends or the client goes away; the run goes on either way.
+
+    ``head`` opens each JSON-RPC response, up to its result; ``failed`` writes the response that ends
+    a stream whose run broke.
+    """
+    send = impatient = Impatient(send)
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    following = asyncio.current_task()
+    gone = asyncio.create_task(_disconnected(receive))
+    gone.add_done_callback(lambda done: done.cancelled() or (following and following.cancel()))
+    try:
+        try:
+            await _send_events(run, encoder, head, keep_alive, send)
+        except AgentError as exc:
+            await _send_body(send, b"data: " + failed(exc) + b"\n\n")
+        await send({"type": "http.response.body", "body": b""})
+    except asyncio.CancelledError:
+        if not (gone.done() or impatient.stalled):
+            raise
+        if impatient.stalled:
+            logger.info("A client does not read its stream, which is ended")
+    finally:
+        impatient.stop()
+        gone.cancel()
+
+
+class Impatient:
+    """``send`` with a limit to how long a client may read nothing; then its task is canceled.
+
+    One look now and then for a whole stream: a time limit around each write would cost as much as
+    the write.
+    """
+
+    def __init__(self, send: Send, seconds: float = STALLED_SECONDS) -> None:
+        """Watch the writes of the current task."""
+        self.stalled = False
+        self._send = send
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._since: float | None = None
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    async def __call__(self, message: Message) -> None:
+        """Write."""
+        self._since = self._loop.time()
+        await self._send(message)
+        self._since = None
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        left = 0.0 if self._since is None else self._since + self._seconds - self._loop.time()
+        if self._since is not None and left <= 0 and self._task is not None:
+            self.stalled = True
+            self._task.cancel()
+        else:
+            self._timer = self._loop.call_later(left or self._seconds, self._look)
+
+
+async def _send_events(
+    run: Run, encoder: Encoder, head: bytes, keep_alive: float, send: Send
+) -> None:
+    if run.message is not None and not run.begun:
+        await _send_body(send, b"data: " + head + encoder.event(run.message) + b"}\n\n")
+        return
+    async with aclosing(run.feed.follow(encoder, keep_alive)) as news:
+        async for events in news:
+            frames = [b"id: %d\ndata: %b%b}\n\n" % (seq, head, event) for seq, event in events]
+            await _send_body(send, b"".join(frames) or KEEP_ALIVE)
+
+
+async def _send_body(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,176 @@
+"""The agent on Llama Stack's side: made once of the settings, and found again by its name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.errors import ModelNotFound
+from agent.stacks.catalogue import answer_as
+from agent.stacks.client import translating
+from agent.stacks.mcp_headers import headers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llama_stack_client import AsyncLlamaStackClient
+
+    from agent.settings import Settings
+    from agent.stacks.turn import Json
+
+_log = logging.getLogger(__name__)
+
+_PAGE = 100
+_COLDEST = 1e-4  # the server wants a temperature above 0, and its greedy strategy sends none at all
+
+
+class RemoteAgent(msgspec.Struct, frozen=True):
+    """An agent that exists on the server."""
+
+    agent_id: str
+    model: str
+
+
+class _Named(msgspec.Struct):
+    name: str | None = None
+
+
+class _Listed(msgspec.Struct):
+    agent_id: str
+    agent_config: _Named = msgspec.field(default_factory=_Named)
+
+
+class _Page(msgspec.Struct):
+    data: list[_Listed]
+    has_more: bool = False
+
+
+class _Created(msgspec.Struct):
+    agent_id: str
+
+
+class _Endpoint(msgspec.Struct):
+    uri: str
+
+
+class _ToolGroup(msgspec.Struct):
+    identifier: str
+    mcp_endpoint: _Endpoint | None = None
+
+
+class _ToolGroups(msgspec.Struct):
+    data: list[_ToolGroup]
+
+
+async def find_or_create(
+    client: AsyncLlamaStackClient, settings: Settings, served: Sequence[str]
+) -> RemoteAgent:
+    """Return the agent of these settings; its tool groups are registered first.
+
+    ``served`` are the ids of the server's language models. Raises ``StackError``.
+    """
+    model = model_of(settings, served)
+    await _register_mcp_servers(client, settings)
+    config: Any = config_of(settings, model)
+    agent_id = await _find(client, config["name"])
+    if agent_id is None:
+        call = client.alpha.agents.with_raw_response.create(agent_config=config)
+        agent_id = (await answer_as(_Created, call)).agent_id
+        _log.info("created agent %s on Llama Stack", config["name"])
+    return RemoteAgent(agent_id, model)
+
+
+def config_of(settings: Settings, model: str) -> dict[str, Json]:
+    """Return the agent's configuration; its name changes with everything else in it."""
+    agent = settings.agent
+    groups = [group if isinstance(group, str) else group.model_dump() for group in agent.toolgroups]
+    config: dict[str, Json] = {
+        "model": model,
+        "instructions": settings.instructions,
+        "toolgroups": groups + [f"mcp::{server.name}" for server in settings.mcp_servers],
+        "input_shields": list(agent.input_shields),
+        "output_shields": list(agent.output_shields),
+        "client_tools": [tool.model_dump() for tool in agent.client_tools],
+        "max_infer_iters": agent.max_infer_iters,
+        "sampling_params": _sampling(agent.temperature, agent.max_tokens),
+        "enable_session_persistence": True,
+    }
+    canonical = msgspec.json.encode(config, order="deterministic")
+    digest = hashlib.sha256(canonical).hexdigest()[:12]
+    return config | {"name": f"{agent.name}-{digest}"}
+
+
+def _sampling(temperature: float | None, max_tokens: int | None) -> dict[str, Json]:
+    """Return sampling parameters that leave to the model's server what is not set.
+
+    Without a ``max_tokens`` of null the agents API asks the model for 0 tokens.
+    """
+    strategy: dict[str, Json] = {"type": "greedy"}
+    if temperature is not None:
+        strategy = {"type": "top_p", "temperature": max(temperature, _COLDEST), "top_p": None}
+    return {"strategy": strategy, "max_tokens": max_tokens}
+
+
+def model_of(settings: Settings, served: Sequence[str]) -> str:
+    """Return the id of the model as the server knows it: ids begin with the provider there."""
+    model, provider = settings.inference.default_model, settings.inference.default_provider
+    if model is None:
+        if not served:
+            raise ModelNotFound("The stack behind this agent serves no language model.")
+        return served[0]
+    joined = f"{provider}/{model}" if provider else model
+    wanted = [joined, model]
+    if not provider:
+        wanted += [identifier for identifier in served if identifier.endswith(f"/{model}")]
+    # a model that is not served stays as configured: the turn says that it is not known
+    return next((identifier for identifier in wanted if identifier in served), joined)
+
+
+async def _find(client: AsyncLlamaStackClient, name: str) -> str | None:
+    """Return the id of the agent of this name; there is no other way than to list all of them."""
+    start = 0
+    while True:
+        call = client.alpha.agents.with_raw_response.list(start_index=start, limit=_PAGE)
+        page = await answer_as(_Page, call)
+        for agent in page.data:
+            if agent.agent_config.name == name:
+                return agent.agent_id
+        if not page.has_more or not page.data:
+            return None
+        start += len(page.data)
+
+
+async def _register_mcp_servers(client: AsyncLlamaStackClient, settings: Settings) -> None:
+    if not settings.mcp_servers:
+        return
+    groups = await answer_as(_ToolGroups, client.toolgroups.with_raw_response.list())
+    known = {
+        group.identifier: group.mcp_endpoint.uri if group.mcp_endpoint else None
+        for group in groups.data
+    }
+    for server in settings.mcp_servers:
+        group_id = f"mcp::{server.name}"
+        if group_id not in known:
+            with translating():
+                await client.toolgroups.register(
+                    toolgroup_id=group_id,
+                    provider_id=server.provider_id,
+                    mcp_endpoint={"uri": server.url},
+                )
+        elif known[group_id] != server.url:
+            _log.warning("Llama Stack has %s with another URL, which stays in use", group_id)
+
+
+async def mcp_headers(settings: Settings) -> dict[str, str]:
+    """Return the header that tells Llama Stack what to show to MCP servers, read anew each time."""
+    headers: dict[str, dict[str, str]] = {}
+    for server in settings.mcp_servers:
+        if shown := await headers_of(server):
+            headers[server.url] = shown
+    if not headers:
+        return {}
+    return {"X-LlamaStack-Provider-Data": json.dumps({"mcp_headers": headers}, ensure_ascii=True)}

@@ -1,0 +1,175 @@
+"""The agent loop: ask the model, run the tools that it calls, ask again until it has answered."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.stacks.embedded import steps as step
+from agent.stacks.embedded.messages import ModelMessage, ToolCall, ToolMessage
+from agent.stacks.embedded.model import Stop
+from agent.stacks.embedded.tools import arguments_of
+from agent.stacks.turn import (
+    Citation,
+    Failed,
+    InputRequired,
+    Json,
+    StepEnded,
+    StepStarted,
+    TextDelta,
+    TurnCompleted,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from agent.stacks.embedded.messages import Message
+    from agent.stacks.embedded.model import LanguageModel, Prompt
+    from agent.stacks.embedded.tools import Toolbox
+    from agent.stacks.turn import TurnEvent
+
+MAX_INFER_ITERS = 10
+"""How often the model is asked in a turn where the agent says nothing."""
+
+_SHOWN = 4096  # characters of a tool's arguments and of its result that are shown
+
+
+class AgentLoop:
+    """One turn. ``steps`` grows while it runs; a turn that is resumed begins with those it has."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompt: Prompt,
+        toolbox: Toolbox,
+        *,
+        turn_id: str,
+        steps: list[Json],
+        max_infer_iters: int = MAX_INFER_ITERS,
+    ) -> None:
+        """``prompt`` holds what was said before the steps of this turn, the user's message last."""
+        self._model = model
+        self._prompt = prompt
+        self._toolbox = toolbox
+        self._turn_id = turn_id
+        self._max_infer_iters = max_infer_iters
+        self._said = False
+        self.steps = steps
+
+    async def run(self) -> AsyncGenerator[TurnEvent]:
+        """Yield what happens; the last event is that the turn is over, or waits for the caller."""
+        while True:
+            calls = step.unanswered(self.steps)
+            if calls:
+                async with aclosing(self._run_tools(calls)) as events:
+                    async for event in events:
+                        yield event
+                if waiting := step.unanswered(self.steps):
+                    yield _question(waiting)
+                    return
+            asked = step.inferences(self.steps)
+            if asked >= self._max_infer_iters:
+                yield Failed(f"The agent stopped after {asked} steps without an answer.")
+                return
+            async with aclosing(self._infer(asked)) as events:
+                async for event in events:
+                    yield event
+            said = self.steps[-1]["model_response"]
+            if not said["tool_calls"]:
+                yield TurnCompleted(said["stop_reason"], step.text_of(self.steps))
+                return
+
+    async def _infer(self, asked: int) -> AsyncGenerator[TurnEvent]:
+        started_at = step.now()
+        texts: list[str] = []
+        calls: list[ToolCall] = []
+        stop_reason = "end_of_turn"
+        yield StepStarted("inference")
+        async with aclosing(self._model.infer(self._next_prompt(asked))) as pieces:
+            async for piece in pieces:
+                match piece:
+                    case TextDelta():
+                        if self._said and not texts:
+                            yield TextDelta(step.SEPARATOR)
+                        texts.append(piece.text)
+                        yield piece
+                    case ToolCall():
+                        calls.append(self._named(piece, calls))
+                    case Citation() | Usage():
+                        yield piece
+                    case Stop(stop_reason):
+                        pass
+        self._said = self._said or bool(texts)
+        message = ModelMessage("".join(texts), tuple(calls), stop_reason)
+        self.steps.append(step.inference(self._turn_id, started_at, message))
+        yield StepEnded("inference", detail={"stop_reason": stop_reason})
+
+    def _named(self, call: ToolCall, calls: Sequence[ToolCall]) -> ToolCall:
+        """Give a call another id when the model has used its id before, as some count from 0."""
+        taken = {each.call_id for each in (*step.calls_of(self.steps), *calls)}
+        if call.call_id and call.call_id not in taken:
+            return call
+        return msgspec.structs.replace(call, call_id=f"call_{uuid.uuid4().hex}")
+
+    def _next_prompt(self, asked: int) -> Prompt:
+        """Add what was said since; the last time that the model is asked it has to answer."""
+        messages: list[Message] = [*self._prompt.messages, *step.messages_of(self.steps)]
+        return msgspec.structs.replace(
+            self._prompt,
+            messages=tuple(messages),
+            may_call=asked == 0 or asked + 1 < self._max_infer_iters,
+        )
+
+    async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent]:
+        """Run the tools of this side; those of the caller wait until it has done so."""
+        started_at = step.now()
+        own = [call for call in calls if not self._toolbox.is_client(call)]
+        results: list[ToolMessage] = []
+        for call in own:
+            yield started(call)
+            result = await self._toolbox.run(call)
+            message = ToolMessage(call.call_id, call.tool_name, result.content)
+            results.append(message)
+            yield ended(message)
+            for citation in result.citations:
+                yield citation
+        if own:
+            self.steps.append(step.tool_execution(self._turn_id, started_at, own, results))
+
+
+def started(call: ToolCall) -> StepStarted:
+    """Tell that a tool runs."""
+    detail = {"call_id": call.call_id, "arguments": _shown(_arguments(call))}
+    return StepStarted("tool_execution", call.tool_name, detail)
+
+
+def ended(result: ToolMessage) -> StepEnded:
+    """Tell what a tool call came to."""
+    detail = {"call_id": result.call_id, "result": _shown(result.content)}
+    return StepEnded("tool_execution", result.tool_name, detail)
+
+
+def _question(calls: Sequence[ToolCall]) -> InputRequired:
+    names = ", ".join(call.tool_name for call in calls)
+    asked = [
+        {"call_id": call.call_id, "tool_name": call.tool_name, "arguments": _arguments(call)}
+        for call in calls
+    ]
+    return InputRequired(
+        f"The agent waits for the result of: {names}.", {"type": "tool_calls", "tool_calls": asked}
+    )
+
+
+def _arguments(call: ToolCall) -> Json:
+    """Return the arguments as JSON when they are JSON, else the text of the model."""
+    arguments = arguments_of(call)
+    return call.arguments if arguments is None else arguments
+
+
+def _shown(value: Json) -> Json:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,0 +1,62 @@
+"""What a model of the embedded stack is: the loop asks it, and knows no more of it than this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from agent.stacks.embedded.messages import Message, ToolCall, UserMessage
+from agent.stacks.turn import Citation, ClientTool, TextDelta, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from agent.stacks.base import Health, Model
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is asked.
+
+    ``model`` is empty for the default one; without ``may_call`` no tool may be called any more.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    instructions: str = ""
+    tools: tuple[ClientTool, ...] = ()
+    may_call: bool = True
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The model is done. ``reason`` is end_of_turn, end_of_message or out_of_tokens."""
+
+    reason: str
+
+
+type Piece = TextDelta | ToolCall | Citation | Usage | Stop
+
+
+class LanguageModel(Protocol):
+    """Answers prompts."""
+
+    def infer(self, prompt: Prompt) -> AsyncGenerator[Piece]:
+        """Yield the answer piece by piece, ``Stop`` last; raises ``StackError``."""
+
+    def check(self, message: UserMessage, /) -> None:
+        """Raise ``ContentTypeNotSupported`` for a message that the model cannot read."""
+
+    def wants_tools(self, message: UserMessage, /) -> bool:
+        """Tell whether it is worth finding out which tools there are."""
+
+    async def catalogue(self) -> Sequence[Model]:
+        """Return the models that may be asked for, the default first."""
+
+    async def health(self) -> Health:
+        """Tell whether the model can be asked."""
+
+    async def close(self) -> None:
+        """Give everything back."""

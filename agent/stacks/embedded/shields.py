@@ -1,0 +1,104 @@
+"""Shields: guard models, such as Llama Guard, on the model server; a shield's id is its model.
+
+A guard reads the conversation and says ``safe``, or ``unsafe`` and on the next line why.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from agent.errors import InvalidAgentResponse, TurnFailed
+from agent.stacks.embedded import steps as step
+from agent.stacks.embedded.messages import ModelMessage, UserMessage
+from agent.stacks.embedded.model import Prompt
+from agent.stacks.turn import (
+    InputRequired,
+    Rejected,
+    StepEnded,
+    StepStarted,
+    TextDelta,
+    TurnCompleted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from agent.stacks.embedded.messages import Message
+    from agent.stacks.embedded.model import LanguageModel
+    from agent.stacks.embedded.turn_record import TurnRecord
+    from agent.stacks.turn import Json, TurnEvent
+
+REFUSAL = "I can't answer that. Can I help with something else?"
+
+
+class Shields:
+    """The shields of one turn; ``guard`` serves their models, None when no server is configured."""
+
+    def __init__(self, guard: LanguageModel | None, record: TurnRecord) -> None:
+        """Check nothing yet."""
+        self._guard = guard
+        self._record = record
+
+    async def before(self, shields: Sequence[str]) -> AsyncGenerator[TurnEvent]:
+        """Check what the user says; ``Rejected`` is the last event when it is refused."""
+        message = UserMessage(self._record.message.text, self._record.message.attachments)
+        async with aclosing(self._check(shields, (message,))) as events:
+            async for event in events:
+                yield event
+
+    async def after(
+        self, shields: Sequence[str], events: AsyncGenerator[TurnEvent]
+    ) -> AsyncGenerator[TurnEvent]:
+        """Hold the text of an answer back until it is complete and checked."""
+        held: list[TextDelta] = []
+        async for event in events:
+            if isinstance(event, TextDelta):
+                held.append(event)
+                continue
+            if held and isinstance(event, TurnCompleted | InputRequired):
+                said = ModelMessage("".join(delta.text for delta in held))
+                checks = self._check(shields, (UserMessage(self._record.message.text), said))
+                async with aclosing(checks):
+                    async for check in checks:
+                        yield check
+                        if isinstance(check, Rejected):
+                            return
+                for delta in held:
+                    yield delta
+            yield event
+
+    async def _check(
+        self, shields: Sequence[str], messages: tuple[Message, ...]
+    ) -> AsyncGenerator[TurnEvent]:
+        for shield in shields:
+            started_at = step.now()
+            yield StepStarted("shield_call", shield)
+            violation = await self._violation(shield, messages)
+            self._record.steps.append(step.shield_call(self._record.turn_id, started_at, violation))
+            shown = violation and {
+                "level": "error",
+                "type": violation["metadata"]["violation_type"],
+            }
+            yield StepEnded("shield_call", shield, {"violation": shown})
+            if violation:
+                yield Rejected(REFUSAL)
+                return
+
+    async def _violation(self, shield: str, messages: tuple[Message, ...]) -> Json:
+        """Ask the guard; raises ``StackError`` when it gives no verdict."""
+        if self._guard is None:
+            raise TurnFailed(f"The shield {shield} needs a model server, and none is configured.")
+        prompt = Prompt(model=shield, messages=messages, temperature=0)
+        async with aclosing(self._guard.infer(prompt)) as pieces:
+            said = "".join([piece.text async for piece in pieces if isinstance(piece, TextDelta)])
+        verdict, _, reason = said.strip().partition("\n")
+        if verdict == "safe":
+            return None
+        if verdict != "unsafe":
+            raise InvalidAgentResponse(f"The shield {shield} gave no verdict.")
+        return {
+            "violation_level": "error",
+            "user_message": REFUSAL,
+            "metadata": {"violation_type": reason.strip()[:200]},
+        }

@@ -1,0 +1,195 @@
+"""The tools of an agent: the documents, those of MCP servers, and those that the caller runs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.errors import StackError, TurnFailed
+from agent.stacks.embedded.agent_config import KNOWLEDGE_GROUP, MCP_PREFIX
+from agent.stacks.embedded.ranking import Statistics, rank
+from agent.stacks.embedded.retrieval import citation_of
+from agent.stacks.embedded.terms import asked
+from agent.stacks.turn import Citation, ClientTool, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent.stacks.embedded.agent_config import AgentConfig, ToolGroup
+    from agent.stacks.embedded.knowledge import Knowledge
+    from agent.stacks.embedded.mcp_servers import McpServers
+    from agent.stacks.embedded.messages import ToolCall
+
+_log = logging.getLogger(__name__)
+
+KNOWLEDGE_SEARCH = ClientTool(
+    "knowledge_search",
+    "Search the documents of this agent. Use it for every question that they may answer.",
+    {
+        "type": "object",
+        "properties": {"query": {"type": "string", "description": "What to look for."}},
+        "required": ["query"],
+    },
+)
+RESULT_CHARS = 20_000
+"""Characters of a tool's result that the model is given."""
+
+_PASSAGES, _CANDIDATES = 5, 30
+_ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
+_NAME_LENGTH = 64  # the longest name of a function in OpenAI's API
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    """What a tool call came to."""
+
+    content: str
+    citations: tuple[Citation, ...] = ()
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """Where a tool is run: an MCP server, or here when ``server`` is empty."""
+
+    spec: ClientTool
+    server: str = ""
+    tool: str = ""
+    args: dict[str, Json] = {}
+
+
+class Toolbox:
+    """The tools that one turn may use, by the names that the model calls them by."""
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        servers: McpServers,
+        sources: Mapping[str, _Source],
+        client_tools: Sequence[ClientTool],
+        missing: Sequence[str] = (),
+    ) -> None:
+        """``missing`` are the servers whose tools are not known now."""
+        self._knowledge = knowledge
+        self._servers = servers
+        self._client = {tool.name: tool for tool in client_tools}
+        self._sources = dict(sources)
+        self.missing = tuple(missing)
+
+    @property
+    def specs(self) -> tuple[ClientTool, ...]:
+        """All tools, as the model is told of them; the caller's win over others of their name."""
+        own = (s.spec for name, s in self._sources.items() if name not in self._client)
+        return (*own, *self._client.values())
+
+    def is_client(self, call: ToolCall) -> bool:
+        """Tell whether the caller has to run a tool: only with arguments that can be read."""
+        return call.tool_name in self._client and arguments_of(call) is not None
+
+    async def run(self, call: ToolCall) -> ToolResult:
+        """Run a tool of this side. What goes wrong is told to the model, which may try again."""
+        arguments = arguments_of(call)
+        source = self._sources.get(call.tool_name)
+        if arguments is None:
+            return ToolResult("The arguments are not a valid JSON object.")
+        if source is None:
+            return ToolResult(f"There is no tool {call.tool_name}.")
+        try:
+            if source.server:
+                content = await self._servers.call(
+                    source.server, source.tool, arguments | source.args
+                )
+                return ToolResult(_bounded(content))
+            return await self._search(arguments)
+        except StackError as exc:
+            _log.warning("tool %s failed: %s", call.tool_name, exc.message, exc_info=exc)
+            return ToolResult(exc.message)
+
+    async def _search(self, arguments: dict[str, Json]) -> ToolResult:
+        query = arguments.get("query")
+        if not isinstance(query, str) or not query.strip():
+            return ToolResult("The argument query must be a text.")
+        terms = asked(query)
+        hits = await self._knowledge.search(terms, _CANDIDATES)
+        _question, ranked = rank(terms, "", hits.passages, Statistics(hits.total, hits.counts))
+        passages = ranked[:_PASSAGES]
+        if not passages:
+            return ToolResult("The documents hold nothing on this.")
+        citations = tuple(citation_of(each.passage, each.score) for each in passages)
+        texts = (
+            f"[{number}] {citation.title} ({citation.uri})\n{each.passage.text}"
+            for number, (each, citation) in enumerate(zip(passages, citations, strict=True), 1)
+        )
+        return ToolResult(_bounded("\n\n".join(texts)), citations)
+
+
+async def gather_tools(
+    knowledge: Knowledge,
+    servers: McpServers,
+    config: AgentConfig,
+    more: Sequence[ClientTool] = (),
+) -> Toolbox:
+    """Find out which tools an agent has. Servers that are down are named in ``missing``."""
+    sources: dict[str, _Source] = {}
+    missing: list[str] = []
+    for group in config.groups:
+        name, _, only = group.name.partition("/")
+        if name == KNOWLEDGE_GROUP:
+            sources[KNOWLEDGE_SEARCH.name] = _Source(KNOWLEDGE_SEARCH)
+        elif name.removeprefix(MCP_PREFIX) in servers:
+            server = name.removeprefix(MCP_PREFIX)
+            try:
+                found = await _of_server(servers, server, only, group)
+            except StackError as exc:
+                _log.warning("%s", exc.message, exc_info=exc)
+                missing.append(server)
+            else:
+                for source in found:
+                    _put(sources, source)
+        else:
+            raise TurnFailed(f"There is no tool group {group.name}.")
+    given = [
+        ClientTool(tool.name, tool.description or "", tool.input_schema or {})
+        for tool in config.client_tools or ()
+    ]
+    return Toolbox(knowledge, servers, sources, [*given, *more], missing)
+
+
+def arguments_of(call: ToolCall) -> dict[str, Json] | None:
+    """Return the arguments of a call; None when they are not a JSON object."""
+    try:
+        value = msgspec.json.decode(call.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+async def _of_server(
+    servers: McpServers, server: str, only: str, group: ToolGroup
+) -> list[_Source]:
+    return [
+        _Source(
+            ClientTool(tool.name, tool.description, tool.input_schema),
+            server,
+            tool.name,
+            group.args,
+        )
+        for tool in await servers.tools(server)
+        if only in ("", tool.name)
+    ]
+
+
+def _put(sources: dict[str, _Source], source: _Source) -> None:
+    """Add a tool by a name that models take and that no other tool has."""
+    names = [source.tool, f"{source.server}_{source.tool}"]
+    names += [f"{number}_{names[1]}" for number in range(2, len(sources) + 2)]
+    usable = (_ILLEGAL.sub("_", name)[:_NAME_LENGTH] for name in names)
+    name = next(name for name in usable if name not in sources)
+    spec = msgspec.structs.replace(source.spec, name=name)
+    sources[name] = msgspec.structs.replace(source, spec=spec)
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= RESULT_CHARS:
+        return text
+    return f"{text[:RESULT_CHARS]}\n[cut off: {len(text)} characters in all]"

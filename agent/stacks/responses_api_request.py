@@ -1,0 +1,231 @@
+"""Builds the body of a Responses request from a turn request and the settings.
+
+No I/O, except that ``mcp_tools`` reads the files in which the secrets of MCP servers are kept.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.errors import ContentTypeNotSupported, InvalidParams
+from agent.stacks.mcp_headers import headers_of
+from agent.stacks.responses_api_wire import waits_for
+from agent.stacks.turn import ClientTool, DataPart, FilePart, Json, Part, TextPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.settings import Settings
+    from agent.settings.lcs import McpServer
+    from agent.stacks.responses_api_wire import OutputItem, Response
+    from agent.stacks.turn import Answer, Resume, TurnRequest
+
+type JsonObject = dict[str, Json]
+
+_TEXTS = ("application/json", "application/yaml", "application/x-yaml")
+_TEXT_SUFFIXES = ("+json", "+yaml")
+_RAG = ("builtin::rag", "builtin::file_search")  # 0.3 and later
+_WEB_SEARCH = "builtin::websearch"
+_MCP = "mcp::"
+BY_VALUE = "This agent takes files by value, not by reference."
+
+
+def body_of(settings: Settings, request: TurnRequest, model: str) -> JsonObject:
+    """Build the body, without input and the tools of MCP servers; raises ``InvalidParams``."""
+    agent = settings.agent
+    shields = list(dict.fromkeys((*agent.input_shields, *agent.output_shields)))
+    body: JsonObject = {
+        "model": model,
+        "conversation": request.conversation_id,
+        "instructions": settings.instructions,
+        "tools": [*_search_tools(settings), *_function_tools(settings, request)],
+        "max_infer_iters": agent.max_infer_iters,
+        "max_output_tokens": agent.max_tokens,
+        "temperature": agent.temperature,
+        "guardrails": shields or None,
+        "text": _text(request.metadata.get("response_format")),
+    }
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def input_of(parts: Sequence[Part]) -> Json:
+    """Build the input from a message of the user; raises ``ContentTypeNotSupported``."""
+    content = [_content(part) for part in parts]
+    if all(item["type"] == "input_text" for item in content):
+        # as one text: Llama Stack drops a message in a list that repeats the one before it
+        return "\n\n".join(item["text"] for item in content)
+    return [{"type": "message", "role": "user", "content": content}]
+
+
+def answers_of(resume: Resume, response: Response) -> list[JsonObject]:
+    """Build the input from the answers to what ``response`` waits for, all of it and no more.
+
+    Raises ``InvalidParams``: what the server makes of other answers is a failed turn.
+    """
+    waiting = {call_id: item for item in response.output if (call_id := waits_for(item))}
+    answers = {answer.call_id: answer for answer in resume.answers}
+    if unasked := answers.keys() - waiting.keys():
+        raise InvalidParams("message.parts", f"nothing waits for an answer to {min(unasked)}")
+    if missing := waiting.keys() - answers.keys():
+        raise InvalidParams("message.parts", f"an answer to {min(missing)} is missing")
+    return [
+        built for call_id, answer in answers.items() for built in _answer(answer, waiting[call_id])
+    ]
+
+
+def _answer(answer: Answer, item: OutputItem) -> Iterator[JsonObject]:
+    if item.type == "function_call":
+        yield {
+            "type": "function_call_output",
+            "call_id": answer.call_id,
+            "output": answer.content,
+        }
+        return
+    if answer.approve is None:
+        raise InvalidParams("message.parts", f"{answer.call_id} wants to be approved or denied")
+    # the server looks for what is approved among the input only, not in the conversation
+    yield {
+        "type": item.type,
+        "id": item.id,
+        "name": item.name,
+        "arguments": item.arguments,
+        "server_label": item.server_label,
+    }
+    yield {
+        "type": "mcp_approval_response",
+        "approval_request_id": answer.call_id,
+        "approve": answer.approve,
+    }
+
+
+def _content(part: Part) -> JsonObject:
+    match part:
+        case TextPart():
+            return {"type": "input_text", "text": part.text}
+        case DataPart():
+            return {"type": "input_text", "text": msgspec.json.encode(part.data).decode()}
+        case FilePart():
+            return _file(part)
+
+
+def _file(file: FilePart) -> JsonObject:
+    media_type = file.media_type.partition(";")[0].strip().lower()
+    if media_type.startswith("image/"):
+        return {"type": "input_image", "detail": "auto", "image_url": _image_url(file, media_type)}
+    is_text = media_type.startswith("text/") or media_type in _TEXTS
+    if not is_text and not media_type.endswith(_TEXT_SUFFIXES):
+        raise ContentTypeNotSupported(f"The media type {media_type} is not supported.")
+    if file.data is None:
+        raise ContentTypeNotSupported(BY_VALUE)
+    charset = file.media_type.partition("charset=")[2].strip(' "') or "utf-8-sig"
+    try:
+        text = file.data.decode(charset)
+    except (LookupError, UnicodeDecodeError) as exc:
+        raise ContentTypeNotSupported(
+            f"A file of type {media_type} is not text in the charset it names."
+        ) from exc
+    title = f"Document {file.name}" if file.name else "Document"
+    return {"type": "input_text", "text": f"{title}:\n\n{text}"}
+
+
+def _image_url(image: FilePart, media_type: str) -> str:
+    if image.data is None:
+        # The model's provider would fetch what a URI names, and callers must not send it places.
+        raise ContentTypeNotSupported(BY_VALUE)
+    return f"data:{media_type};base64,{base64.b64encode(image.data).decode()}"
+
+
+def _text(wanted: Json) -> JsonObject | None:
+    """Build ``text`` from the ``response_format`` of OpenAI's chat API or of the agents API."""
+    if wanted is None:
+        return None
+    if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
+        raise InvalidParams("metadata.response_format", "must have the type json_schema")
+    given = wanted.get("json_schema", wanted)
+    named = isinstance(given, dict) and "schema" in given
+    schema = given["schema"] if named else given
+    if not isinstance(schema, dict) or schema is wanted:
+        raise InvalidParams("metadata.response_format.json_schema", "must hold a JSON schema")
+    name = given.get("name") if named else None
+    return {"format": {"type": "json_schema", "name": str(name or "answer"), "schema": schema}}
+
+
+def _function_tools(settings: Settings, request: TurnRequest) -> Iterator[JsonObject]:
+    configured = (
+        ClientTool(tool.name, tool.description, tool.input_schema)
+        for tool in settings.agent.client_tools
+    )
+    tools = {tool.name: tool for tool in (*configured, *request.tools)}
+    for tool in tools.values():
+        yield {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description or tool.name,  # 0.3.5 fails without one
+            "parameters": tool.input_schema or {"type": "object", "properties": {}},
+        }
+
+
+def _search_tools(settings: Settings) -> list[JsonObject]:
+    tools = (_search_tool(name, args) for name, args in _toolgroups(settings))
+    return [tool for tool in tools if tool]
+
+
+def _search_tool(name: str, args: JsonObject) -> JsonObject | None:
+    stores = args.get("vector_db_ids") or args.get("vector_store_ids")
+    if name in _RAG and isinstance(stores, list):
+        return {"type": "file_search", "vector_store_ids": stores}
+    return {"type": "web_search"} if name == _WEB_SEARCH else None
+
+
+def unusable_toolgroups(settings: Settings) -> list[str]:
+    """Give the names of the configured tool groups that the Responses API has no tool for."""
+    servers = {_MCP + server.name for server in settings.mcp_servers}
+    return [
+        name
+        for name, args in _toolgroups(settings)
+        if name not in servers and _search_tool(name, args) is None
+    ]
+
+
+def _toolgroups(settings: Settings) -> Iterator[tuple[str, JsonObject]]:
+    """Yield the tool groups by name, without the one tool that a name may select, and arguments."""
+    for group in settings.agent.toolgroups:
+        name, args = (group, {}) if isinstance(group, str) else (group.name, group.args)
+        yield name.partition("/")[0], args
+
+
+async def mcp_tools(settings: Settings) -> list[JsonObject]:
+    """Build the tools of the MCP servers; their secrets are read anew each time."""
+    return [await _mcp_tool(settings, server) for server in settings.mcp_servers]
+
+
+async def _mcp_tool(settings: Settings, server: McpServer) -> JsonObject:
+    tool: JsonObject = {
+        "type": "mcp",
+        "server_label": server.name,
+        "server_url": server.url,
+        "require_approval": "never",
+    }
+    headers = {}
+    for header, value in (await headers_of(server)).items():
+        if header.lower() == "authorization":  # not taken among the headers; Bearer is put before
+            tool["authorization"] = value.removeprefix("Bearer ").strip()
+        else:
+            headers[header] = value
+    if headers:
+        tool["headers"] = headers
+    if chosen := _chosen(settings.agent.toolgroups, server):
+        tool["allowed_tools"] = chosen
+    return tool
+
+
+def _chosen(groups: Sequence[Json], server: McpServer) -> list[str]:
+    """Give the tools that the tool groups select of a server; empty for all of them."""
+    names = [group if isinstance(group, str) else group.name for group in groups]
+    group = _MCP + server.name
+    if group in names:
+        return []
+    return [name.removeprefix(group + "/") for name in names if name.startswith(group + "/")]

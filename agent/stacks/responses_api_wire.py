@@ -1,0 +1,261 @@
+"""What is read of a Responses API response: its shape, and what its items mean to us.
+
+No I/O. Fields that are not named here are ignored, so that later servers may add some.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.errors import InvalidAgentResponse, TurnFailed
+from agent.stacks.client import Reported, meaning
+from agent.stacks.turn import Citation, Failed, InputRequired, Json, TurnCompleted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.errors import StackError
+
+SHOWN_CHARS = 4000
+"""How much of an argument list, a tool's output or a found text a caller is shown."""
+
+_SHOWN_TOOLS = 100  # names of one MCP server's tools
+_URI_ATTRIBUTES = ("doc_url", "docs_url", "url", "link")  # as LCS's documents are stored
+_CUT_OFF = ("length", "max_output_tokens")
+_STATUS_OF_CODE = {"invalid_prompt": 400, "rate_limit_exceeded": 429}
+_STATUS_IN_TEXT = re.compile(r"(\d{3}): ")
+
+_SAID: tuple[tuple[str, str], ...] = (
+    ("No shield found", "Llama Stack does not know a shield of this agent."),
+    # after a refusal, 0.3.5 to 0.7.3 read the conversation back in a form that shields do not take
+    (
+        "Unsupported content type: <class 'list'>",
+        "Llama Stack cannot apply its shields to this conversation; start a new one.",
+    ),
+    ("connect to MCP server", "Llama Stack cannot reach an MCP server of this agent."),
+)
+
+
+class OutputItem(msgspec.Struct):
+    """One item of a response's output; which fields are set depends on ``type``."""
+
+    type: str
+    id: str | None = None
+    call_id: str | None = None
+    name: str = ""
+    server_label: str | None = None
+    arguments: str = ""
+    output: Json = None
+    error: Json = None
+    content: Json = None
+    summary: Json = None
+    queries: Json = None
+    results: Json = None
+    tools: Json = None
+
+
+class Tokens(msgspec.Struct):
+    """Tokens of the whole response."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Response(msgspec.Struct):
+    """A response; ``status`` is in_progress, completed, incomplete, failed or cancelled."""
+
+    id: str
+    status: str | None = None
+    output: list[OutputItem] = []
+    usage: Tokens | None = None
+    error: Json = None
+    incomplete_details: Json = None
+
+
+def decode[T](value: Json, kind: type[T]) -> T:
+    """Read a decoded JSON value as ``kind``; raises ``InvalidAgentResponse``."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        raise InvalidAgentResponse from exc
+
+
+def reported(error: Json) -> StackError:
+    """Say in our words what an error object of a response or of a stream means."""
+    said = error if isinstance(error, dict) else {}
+    text, code = str(said.get("message", "")), str(said.get("code", ""))
+    for theirs, ours in _SAID:
+        if theirs in text:
+            found = TurnFailed(ours)
+            found.__cause__ = Reported(text)
+            return found
+    if prefix := _STATUS_IN_TEXT.match(text):  # 0.3.5 has no code, but "404: ..."
+        code = prefix[1]
+    status = int(code) if code.isdecimal() else _STATUS_OF_CODE.get(code, 500)
+    return meaning(min(status, 500), text)  # 502 to 504 are of what is behind a stack that answers
+
+
+def answer_of(response: Response) -> str | None:
+    """Give the whole text of the answer; ``None`` when the response holds no message."""
+    messages = [item for item in response.output if item.type == "message"]
+    if not messages:
+        return None
+    return "".join(
+        str(part.get("text", ""))
+        for item in messages
+        for part in parts_of(item)
+        if part.get("type") == "output_text"
+    )
+
+
+def refusal_of(response: Response) -> str:
+    """Give the text with which a model or a shield refused to answer; empty when none did."""
+    return "".join(
+        str(part.get("refusal", ""))
+        for item in response.output
+        for part in parts_of(item)
+        if part.get("type") == "refusal"
+    )
+
+
+def question_of(response: Response) -> InputRequired | None:
+    """Give what the response waits for: results of tool calls, approvals, or both."""
+    calls = [_call(item) for item in response.output if item.type == "function_call"]
+    approvals = [
+        _call(item) | {"server_label": item.server_label}
+        for item in response.output
+        if item.type == "mcp_approval_request"
+    ]
+    if not calls and not approvals:
+        return None
+    data: dict[str, Json] = {"type": "tool_calls" if calls else "approvals"}
+    asked = []
+    if calls:
+        data["tool_calls"] = calls
+        asked.append(f"The agent waits for the result of: {_names(calls)}.")
+    if approvals:
+        data["approvals"] = approvals
+        asked.append(f"The agent waits for approval to call: {_names(approvals)}.")
+    return InputRequired(answer_of(response) or " ".join(asked), data)
+
+
+def waits_for(item: OutputItem) -> str | None:
+    """Give the id under which an item waits for an answer; ``None`` when it waits for nothing."""
+    match item.type:
+        case "function_call":
+            return item.call_id
+        case "mcp_approval_request":
+            return item.id
+    return None
+
+
+def _call(item: OutputItem) -> dict[str, Json]:
+    return {
+        "call_id": waits_for(item),
+        "tool_name": item.name,
+        "arguments": _parsed(item.arguments),
+    }
+
+
+def _names(calls: list[dict[str, Json]]) -> str:
+    return ", ".join(dict.fromkeys(str(call["tool_name"]) for call in calls))
+
+
+def incomplete(response: Response) -> TurnCompleted | Failed:
+    """Tell how a response ended that is not complete: with half an answer, or with none."""
+    details = response.incomplete_details
+    reason = details.get("reason") if isinstance(details, dict) else None
+    text = answer_of(response)
+    if reason is None:  # 0.3.5 gives none: only an answer can have been cut off
+        reason = "length" if text else "max_iterations_exceeded"
+    if text:
+        return TurnCompleted("out_of_tokens" if reason in _CUT_OFF else "max_infer_iters", text)
+    if reason in _CUT_OFF:
+        return Failed("The agent stopped at its limit of tokens without an answer.")
+    return Failed("The agent stopped at its limit of steps without an answer.")
+
+
+def parts_of(item: OutputItem) -> Iterator[dict[str, Json]]:
+    """Give the content parts of a message; none for items of another type."""
+    if item.type == "message":
+        yield from objects(item.content)
+
+
+def objects(value: Json) -> Iterator[dict[str, Json]]:
+    """Give the JSON objects of a list; nothing when ``value`` is no list."""
+    if isinstance(value, list):
+        yield from (each for each in value if isinstance(each, dict))
+
+
+def asked(item: OutputItem) -> dict[str, Json]:
+    """Give what a step was asked to do, to be shown to the caller."""
+    shown: dict[str, Json] = {}
+    if item.id:
+        shown["call_id"] = item.id
+    if item.server_label:
+        shown["server_label"] = item.server_label
+    if item.arguments:
+        short = len(item.arguments) <= SHOWN_CHARS
+        shown["arguments"] = _parsed(item.arguments) if short else _shown(item.arguments)
+    return shown
+
+
+def outcome(item: OutputItem) -> dict[str, Json]:
+    """Give what came of a step, to be shown to the caller."""
+    shown: dict[str, Json] = {}
+    if item.error is not None:
+        shown["error"] = _shown(item.error)
+    if item.output is not None:
+        shown["result"] = _shown(item.output)
+    if item.type == "mcp_list_tools":
+        names = [str(tool.get("name", "")) for tool in objects(item.tools)]
+        shown["tools"] = names[:_SHOWN_TOOLS]
+    if item.type == "file_search_call":
+        queries = item.queries if isinstance(item.queries, list) else []
+        shown["queries"] = [_shown(query) for query in queries[:_SHOWN_TOOLS]]
+        shown["results"] = len(list(objects(item.results)))
+    if item.type == "reasoning":
+        thoughts = list(objects(item.summary)) or list(objects(item.content))
+        shown["text"] = _shown("\n".join(str(each.get("text", "")) for each in thoughts))
+    return shown
+
+
+def citation_of_result(result: dict[str, Json]) -> Citation:
+    """Read one result of a file search; what the file was stored with tells more than its id."""
+    about, score = result.get("attributes"), result.get("score")
+    about = about if isinstance(about, dict) else {}
+    title = about.get("title") or about.get("filename") or result.get("filename")
+    return Citation(
+        title=str(title or result.get("file_id") or ""),
+        uri=_optional(next((about[key] for key in _URI_ATTRIBUTES if about.get(key)), None)),
+        text=_shown(result.get("text", "")),
+        document_id=_optional(result.get("file_id")),
+        score=float(score) if isinstance(score, int | float) else None,
+    )
+
+
+def citation_of_annotation(annotation: dict[str, Json]) -> Citation:
+    """Read one annotation of an answer: a file, or a page of the web."""
+    url, file_id = _optional(annotation.get("url")), _optional(annotation.get("file_id"))
+    title = annotation.get("title") or annotation.get("filename") or url or file_id
+    return Citation(title=str(title or ""), uri=url, document_id=file_id)
+
+
+def _optional(value: Json) -> str | None:
+    return str(value) if value else None
+
+
+def _parsed(arguments: str) -> Json:
+    """Arguments as the model meant them; its text where that is not JSON."""
+    try:
+        return msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        return arguments
+
+
+def _shown(value: Json) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "…"

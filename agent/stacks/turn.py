@@ -1,0 +1,201 @@
+"""What goes into a turn, and what comes out of it: the values of the ``Stack`` protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+type Owner = str
+"""Who a conversation belongs to: a user id."""
+
+type Json = Any
+"""A JSON value: None, bool, int, float, str, list or dict with str keys."""
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text"):
+    """Text as the user typed it or the model wrote it."""
+
+    text: str
+
+
+class FilePart(msgspec.Struct, frozen=True, tag="file"):
+    """A file, by value (``data``) or by reference (``uri``); exactly one of them is set."""
+
+    name: str | None
+    media_type: str
+    data: bytes | None = None
+    uri: str | None = None
+
+
+class DataPart(msgspec.Struct, frozen=True, tag="data"):
+    """A JSON value."""
+
+    data: Json
+    media_type: str = "application/json"
+
+
+type Part = TextPart | FilePart | DataPart
+
+
+class ClientTool(msgspec.Struct, frozen=True):
+    """A tool that the caller runs itself; ``input_schema`` is a JSON schema."""
+
+    name: str
+    description: str
+    input_schema: Json
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the user said to one question of an ``InputRequired``.
+
+    ``call_id`` is the id of the tool call or approval request; ``approve`` is set for approvals only.
+    """
+
+    call_id: str
+    content: str
+    tool_name: str | None = None
+    approve: bool | None = None
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Continues a turn that ended with ``InputRequired`` or ``AuthRequired``."""
+
+    turn_id: str
+    answers: tuple[Answer, ...]
+
+
+class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a user, to be answered in a conversation."""
+
+    conversation_id: str
+    task_id: str
+    context_id: str
+    message_id: str
+    owner: Owner
+    tenant: str
+    parts: tuple[Part, ...]
+    metadata: dict[str, Json] = {}
+    accepted_output_modes: tuple[str, ...] = ()
+    resume: Resume | None = None
+    model: str | None = None
+    tools: tuple[ClientTool, ...] = ()
+
+
+class TurnStarted(msgspec.Struct, frozen=True):
+    """The stack knows the turn by this id."""
+
+    turn_id: str
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """The next piece of the answer's text."""
+
+    text: str
+    artifact_id: str | None = None
+
+
+class ArtifactPart(msgspec.Struct, frozen=True):
+    """Parts of an artifact; ``append`` adds to one that exists, ``last`` closes it."""
+
+    parts: tuple[Part, ...]
+    artifact_id: str
+    name: str | None = None
+    append: bool = False
+    last: bool = True
+
+
+class StepStarted(msgspec.Struct, frozen=True):
+    """A step of the turn began. ``kind``: inference, tool_execution, shield_call, memory_retrieval.
+
+    ``name`` is the tool or shield, ``detail`` what may be shown to the caller: never a secret.
+    """
+
+    kind: str
+    name: str = ""
+    detail: Json = None
+
+
+class StepEnded(msgspec.Struct, frozen=True):
+    """A step of the turn ended; ``detail`` holds what came of it."""
+
+    kind: str
+    name: str = ""
+    detail: Json = None
+
+
+class Citation(msgspec.Struct, frozen=True):
+    """Where the answer was taken from. ``score`` grows with relevance; its scale is the retriever's."""
+
+    title: str
+    uri: str | None = None
+    text: str | None = None
+    document_id: str | None = None
+    score: float | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens spent since the last ``Usage`` of this turn."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class InputRequired(msgspec.Struct, frozen=True):
+    """The turn waits for the user; ``data`` names what is asked for.
+
+    ``{"type": "tool_calls", "tool_calls": [{"call_id", "tool_name", "arguments"}]}`` or
+    ``{"type": "approvals", "approvals": [...]}`` with the same fields; answers come back by call_id.
+    """
+
+    text: str
+    data: Json = None
+
+
+class AuthRequired(msgspec.Struct, frozen=True):
+    """The turn waits for credentials."""
+
+    text: str
+    data: Json = None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """The agent refuses the message; ``text`` says so to the user."""
+
+    text: str
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The turn failed; ``text`` is written for the caller and holds no internals."""
+
+    text: str
+
+
+class DirectMessage(msgspec.Struct, frozen=True):
+    """The whole answer, as a message without a task; only as the first event of a turn."""
+
+    parts: tuple[Part, ...]
+
+
+class TurnCompleted(msgspec.Struct, frozen=True):
+    """The turn is over. ``text`` is the whole answer when the stack can tell; it wins over the deltas."""
+
+    stop_reason: str
+    text: str | None = None
+
+
+type TurnEvent = (
+    TurnStarted
+    | TextDelta
+    | ArtifactPart
+    | StepStarted
+    | StepEnded
+    | Citation
+    | Usage
+    | InputRequired
+    | AuthRequired
+    | Rejected
+    | Failed
+    | DirectMessage
+    | TurnCompleted
+)

@@ -1,0 +1,1 @@
+"""REST dialects over the same service: none in this version yet."""

@@ -1,0 +1,138 @@
+"""JSON-RPC 2.0: batches."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.rpc_body import BATCH_CALLS
+from agent.stacks import DirectMessage, TextPart
+from tests.conformance._requirements import requirement
+from tests.conformance.client import call, in_process
+from tests.conformance.wire import V0_3, V1_0
+from tests.fakes.scripted_stack import ANSWER, Script
+
+if TYPE_CHECKING:
+    from tests.conformance.client import Reply
+    from tests.conformance.wire import Json, Wire
+
+pytestmark = pytest.mark.anyio
+
+
+def outcomes(reply: Reply) -> dict[Any, Any]:
+    """Return what each response of a batch says, by id: ``result`` or the code of the error."""
+    assert reply.status == 200
+    said = {}
+    for body in reply.body:
+        assert body["jsonrpc"] == "2.0"
+        assert len(body) == 3
+        said[json.dumps(body["id"])] = (
+            "result" if "result" in body else reply.check_error(body)["code"]
+        )
+    assert len(said) == len(reply.body)
+    return said
+
+
+def notification(method: str, params: Json) -> Json:
+    request = call(method, params)
+    del request["id"]
+    return request
+
+
+@requirement("rpc/batch", "rpc/batch-invalid", "rpc/batch-any-method", "0.3/json-rpc")
+async def test_each_request_of_a_batch_is_answered_by_itself(wire: Wire) -> None:
+    """A stream cannot be one response of many, so streaming methods are refused there."""
+    async with in_process(Script(ANSWER), wire) as client:
+        params = client.params("hi")
+        reply = await client.post(
+            [
+                call(wire.send, params, 1),
+                call(wire.get, {"id": "no-such-task"}, "two"),
+                notification(wire.send, params),
+                call(wire.stream, params, 3),
+                call("unknown", {}, 4),
+                call(wire.get, {}, 5),
+                call(wire.get, [], 6),
+                {"jsonrpc": "1.0", "id": 7, "method": wire.send, "params": params},
+                call(wire.send, params, None),
+            ]
+        )
+        assert outcomes(reply) == {
+            "1": "result",
+            '"two"': -32001,
+            "3": -32600,
+            "4": -32601,
+            "5": -32602,
+            "6": -32602,
+            "7": -32600,
+            "null": "result",
+        }
+        assert len(client.script.requests) == 3
+
+
+@pytest.mark.parametrize("element", [1, "a", None, [], [[]], {}, {"id": {}}])
+@requirement("rpc/batch-invalid")
+async def test_what_is_no_request_in_a_batch_is_answered_with_null_as_id(
+    wire: Wire, element: Json
+) -> None:
+    async with in_process(Script(ANSWER), wire) as client:
+        reply = await client.post([element, call(wire.send, client.params("hi"))])
+        assert outcomes(reply) == {"null": -32600, "1": "result"}
+
+
+@requirement("rpc/batch")
+async def test_versions_mix_in_a_batch() -> None:
+    async with in_process(Script(ANSWER), V1_0) as client:
+        task_id = (await client.send_task("hi"))["id"]
+        reply = await client.post([call(w.get, {"id": task_id}, w.version) for w in (V1_0, V0_3)])
+        new, old = reply.body
+        assert V1_0.read_task(new["result"]) == V0_3.read_task(old["result"])
+
+
+@requirement("rpc/batch")
+async def test_ids_may_repeat_in_a_batch(wire: Wire) -> None:
+    async with in_process(Script(ANSWER), wire) as client:
+        reply = await client.post([call(wire.send, client.params("hi"), 1)] * 3)
+        assert [body["id"] for body in reply.body] == [1, 1, 1]
+        assert len({json.dumps(body["result"]) for body in reply.body}) == 3
+
+
+@requirement("rpc/batch")
+async def test_messages_without_a_task_go_into_batches(wire: Wire) -> None:
+    async with in_process(Script([DirectMessage((TextPart("hello"),))]), wire) as client:
+        (body,) = (await client.post([call(wire.send, client.params("hi"))])).body
+        assert wire.read_event(body["result"])["message"]["parts"] == [{"text": "hello"}]
+
+
+@requirement("rpc/batch-notifications")
+async def test_notifications_alone_are_carried_out_and_not_answered(wire: Wire) -> None:
+    async with in_process(Script(ANSWER), wire) as client:
+        reply = await client.post([notification(wire.send, client.params("hi"))] * 2)
+        assert (reply.status, reply.text) == (204, "")
+        assert len(client.script.requests) == 2
+
+
+@requirement("rpc/batch-empty", "rpc/null-id")
+async def test_an_empty_batch_is_one_invalid_request(wire: Wire) -> None:
+    async with in_process(Script(ANSWER), wire) as client:
+        reply = await client.post(" [ ] ")
+        assert (reply.code, reply.body["id"]) == (-32600, None)
+
+
+@requirement("1.0/limits")
+async def test_a_batch_has_a_bound_and_nothing_of_a_longer_one_is_run(wire: Wire) -> None:
+    async with in_process(Script(ANSWER), wire) as client:
+        request = call(wire.send, client.params("hi"))
+        assert (await client.post([request] * (BATCH_CALLS + 1))).code == -32600
+        assert client.script.requests == []
+        assert len((await client.post([request] * BATCH_CALLS)).body) == BATCH_CALLS
+
+
+@requirement("1.0/limits")
+async def test_a_busy_server_says_so_for_each_request_of_a_batch(wire: Wire) -> None:
+    limits = {"running_tasks": 1}
+    async with in_process(Script(ANSWER), wire, limits=limits) as client:
+        reply = await client.post([call(wire.send, client.params("hi"), n) for n in range(3)])
+        assert sorted(map(str, outcomes(reply).values())) == ["-32051", "-32051", "result"]

@@ -1,0 +1,220 @@
+"""The command line: what it prints where, and what its exit codes mean."""
+
+from __future__ import annotations
+
+import json
+import logging.config
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from agent.cli import exits, main
+from agent.cli.serve import _free_port, _logging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    type Run = Callable[..., int]
+
+ROOT = Path(__file__).parents[2]
+KNOWLEDGE = Path(__file__).parent.parent / "fakes" / "knowledge"
+DATABASE_IS_DOWN = "a2a_state: {postgres: {host: 127.0.0.1, port: 1, db: d, user: u, password: p}}"
+SOUND = f"a2a_state: {{memory: true}}\nknowledge: {KNOWLEDGE}\n"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Return ``run(*arguments, config=text)``, which runs a command and returns its exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])  # main adds the working directory
+
+    def run(*arguments: str, config: str | None = None) -> int:
+        if config is not None:
+            (tmp_path / "config.yaml").write_text(config)
+            arguments = (*arguments, "--config", "config.yaml")
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    return run
+
+
+def test_check_says_that_all_is_well(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each thing that was checked."""
+    assert run("check", config=SOUND) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["configuration", "ok:"],
+        ["card", "ok:"],
+        ["database", "ok:"],
+        ["stack", "ok:"],
+    ]
+
+
+def test_check_names_settings_without_effect(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are no error: the file of an LCS that has them loads."""
+    assert run("check", config=f"{SOUND}splunk: {{}}\n") == 0
+
+    assert "without effect in this version: splunk" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ("service: {prot: 1}", "service.prot"),
+        ("authentication: {module: k8s}", "authentication.module"),
+        ("authorization: {access_rules: [{role: a, actions: [query]}]}", "authorization"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_what_cannot_be_served_is_a_wrong_configuration(
+    run: Run, capsys: pytest.CaptureFixture[str], command: str, config: str, key: str
+) -> None:
+    """Check says what serve would say."""
+    assert run(command, config=f"{SOUND}{config}\n") == exits.USAGE
+
+    assert capsys.readouterr().err.startswith(key)
+
+
+def test_check_says_which_part_is_wrong(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are checked all the same."""
+    config = f"{SOUND}customization: {{agent_card_config: {{name: n}}}}\n"
+
+    assert run("check", config=config) == exits.FAILED
+
+    out = capsys.readouterr().out
+    assert "card           wrong: customization.agent_card_config.description: is missing" in out
+    assert "stack          ok:" in out
+
+
+def test_migrate_says_what_it_did(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second time there is nothing to do."""
+    config = "a2a_state: {sqlite: {db_path: folder/state.db}}"
+    said = []
+    for _ in range(2):
+        assert run("migrate", config=config) == 0
+        said.append(capsys.readouterr().out.rstrip().rpartition(" ")[2])
+
+    assert said == ["now.", "already."]
+
+
+@pytest.mark.parametrize("arguments", [("card",), ("send", "--json")])
+def test_an_agent_that_is_not_there_cannot_be_reached(
+    run: Run, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    """One line on standard error, whatever was to be done."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    text = ["hello"] if arguments[0] == "send" else []
+
+    assert run(*arguments, url, *text) == exits.UNREACHABLE
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"Cannot talk to {url}")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "workers", "code", "said"),
+    [
+        *(
+            (
+                DATABASE_IS_DOWN,
+                workers,
+                exits.FAILED,
+                "The state database cannot be reached. ([Errno",
+            )
+            for workers in (1, 2)
+        ),
+        (f"{SOUND}agent: {{input_shields: [s]}}", 1, exits.USAGE, "agent.input_shields: needs"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    tmp_path: Path, config: str, workers: int, code: int, said: str
+) -> None:
+    """No tracebacks for what is no fault of the program's."""
+    (tmp_path / "config.yaml").write_text(config)
+    serve = ["serve", "--config", "config.yaml", "--port", "0", "--workers", str(workers)]
+    ended = subprocess.run(
+        [sys.executable, "-c", "from agent.cli import main; main()", *serve],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_free_port_is_found_on_ipv6_too() -> None:
+    """The card names the port, so it is chosen before the server listens."""
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    assert _free_port("::1") > 0
+
+
+@pytest.mark.parametrize("colored", [True, False])
+def test_the_log_is_colored_or_not(colored: bool) -> None:
+    """``service.color_log`` decides, on a terminal."""
+    line = _logging(colored=colored)["formatters"]["line"]
+    formatter = logging.config.DictConfigurator({"version": 1}).configure_formatter(line)
+    record = logging.LogRecord("agent", logging.WARNING, "", 1, "said", None, None)
+
+    assert ("\x1b[" in formatter.format(record)) is colored
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_who_follows_a_task_hears_that_the_server_was_stopped(tmp_path: Path, workers: str) -> None:
+    """The stream ends with the end of the task, and the server with the stream."""
+    (tmp_path / "config.yaml").write_text("a2a_state: {sqlite: {db_path: state.db}}\n")
+    port = _free_port("127.0.0.1")
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", workers]
+    program = str(Path(sys.executable).with_name("llamastack-a2a"))
+    server = subprocess.Popen(
+        [program, "serve", "-c", "config.yaml", "--stack", "tests.load.stack:BenchStack", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        events = _streamed(port, "hold:60000:x")
+        assert "task" in next(events)
+        server.terminate()
+        *_, last = events
+        assert last["statusUpdate"]["status"]["state"] == "TASK_STATE_FAILED"
+        assert server.wait(15) is not None
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _streamed(port: int, text: str) -> Iterator[Any]:
+    """Send a message, once the server is up, and yield the results that are streamed."""
+    message = {"messageId": "1", "role": "ROLE_USER", "parts": [{"text": text}]}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage"}
+    transport = httpx.HTTPTransport(retries=8)
+    with (
+        httpx.Client(transport=transport, timeout=30) as client,
+        client.stream(
+            "POST",
+            f"http://127.0.0.1:{port}/a2a",
+            json={**call, "params": {"message": message}},
+        ) as response,
+    ):
+        for line in response.iter_lines():
+            if line.startswith("data: "):
+                yield json.loads(line.removeprefix("data: "))["result"]

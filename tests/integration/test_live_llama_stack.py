@@ -1,0 +1,233 @@
+"""Both stacks against a real Llama Stack at ``LLAMA_STACK_URL``; which one, the server decides.
+
+The model is ``LLAMA_STACK_MODEL``. What a model says cannot be foreseen, so some tests need one
+whose id contains ``mock`` and that follows directives in the user's text: ``STREAM n``, ``LENGTH``,
+``HTTP code``, ``CALL tool {json}``. An MCP server with ``add_numbers`` may be at
+``LLAMA_STACK_MCP_URL``.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from agent.errors import StackError
+from agent.settings import Settings
+from agent.stacks import (
+    Answer,
+    FilePart,
+    InputRequired,
+    Part,
+    Resume,
+    StepEnded,
+    StepStarted,
+    TextDelta,
+    TextPart,
+    TurnCompleted,
+    TurnEvent,
+    TurnRequest,
+    TurnStarted,
+)
+from agent.stacks.agents_api import AgentsApiStack
+from agent.stacks.client import probe
+from agent.stacks.responses_api import ResponsesApiStack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.live]
+
+URL = os.environ.get("LLAMA_STACK_URL")
+MODEL = os.environ.get("LLAMA_STACK_MODEL")
+MCP_URL = os.environ.get("LLAMA_STACK_MCP_URL")
+WEATHER = {
+    "name": "get_weather",
+    "description": "Weather for a city",
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
+}
+
+needs_mock = pytest.mark.skipif("mock" not in (MODEL or ""), reason="no model with directives")
+
+type LiveStack = AgentsApiStack | ResponsesApiStack
+
+if not URL:
+    pytest.skip("LLAMA_STACK_URL is not set", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    """Return settings for the server, with a client tool and the MCP server if there is one."""
+    servers = [{"name": "mock", "url": MCP_URL}] if MCP_URL else []
+    return Settings.model_validate(
+        {
+            "llama_stack": {"url": URL, "timeout": 60},
+            "agent": {"name": "live-test", "client_tools": [WEATHER], "max_infer_iters": 3},
+            "inference": {"default_model": MODEL},
+            "mcp_servers": servers,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+async def stack(settings: Settings) -> AsyncIterator[LiveStack]:
+    """Return the stack that the server needs."""
+    old = await probe(settings) == "agents_api"
+    stack: LiveStack = AgentsApiStack(settings) if old else ResponsesApiStack(settings)
+    await stack.open()
+    yield stack
+    await stack.close()
+
+
+def request(conversation_id: str, *parts: Part, resume: Resume | None = None) -> TurnRequest:
+    """Return a message for a conversation."""
+    return TurnRequest(
+        conversation_id=conversation_id,
+        task_id="t",
+        context_id="c",
+        message_id="m",
+        owner="o",
+        tenant="",
+        parts=parts,
+        resume=resume,
+    )
+
+
+async def turn(
+    stack: LiveStack, conversation_id: str, *parts: Part, **more: Any
+) -> list[TurnEvent]:
+    """Run a turn and return all its events."""
+    with anyio.fail_after(60):
+        return [event async for event in stack.turn(request(conversation_id, *parts, **more))]
+
+
+def streamed(events: list[TurnEvent]) -> str:
+    """Return the text that was streamed."""
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def turn_id(events: list[TurnEvent]) -> str:
+    """Return the id of the turn, which was told once."""
+    (told,) = [event.turn_id for event in events if isinstance(event, TurnStarted)]
+    return told
+
+
+async def test_the_server_is_well_and_has_models(stack: LiveStack) -> None:
+    """The catalogue can be read."""
+    assert (await stack.health()).ok
+    assert await stack.version() != "none"
+    assert [model for model in await stack.models() if model.model_type == "llm"]
+    assert await stack.providers()
+    for listing in (stack.shields(), stack.tools(), stack.vector_stores()):
+        assert isinstance(await listing, list)
+
+
+async def test_two_turns_of_a_conversation_are_answered(stack: LiveStack) -> None:
+    """The stack remembers how they ended."""
+    conversation_id = await stack.start_conversation("alice")
+    for text in ("Say hello", "Say it again"):
+        events = await turn(stack, conversation_id, TextPart(text))
+        assert isinstance(events[-1], TurnCompleted)
+        assert (events[-1].text or streamed(events)) == streamed(events) != ""
+        outcome = await stack.outcome(conversation_id, turn_id(events))
+        assert outcome is not None
+        assert outcome.text == streamed(events)
+
+
+@needs_mock
+async def test_an_answer_comes_in_pieces(stack: LiveStack) -> None:
+    """As the model gives them."""
+    conversation_id = await stack.start_conversation("alice")
+    events = await turn(stack, conversation_id, TextPart("STREAM 50"))
+    assert streamed(events) == " ".join(f"w{number}" for number in range(50))
+    assert len([event for event in events if isinstance(event, TextDelta)]) > 10
+
+
+@needs_mock
+async def test_an_answer_that_is_cut_off_says_so(stack: LiveStack) -> None:
+    """It is complete with that reason."""
+    conversation_id = await stack.start_conversation("alice")
+    events = await turn(stack, conversation_id, TextPart("LENGTH"))
+    assert events[-1] == TurnCompleted("out_of_tokens", "cut off he")
+
+
+@needs_mock
+@pytest.mark.parametrize("directive", ["HTTP 500", "HTTP 400", "MIDERROR", "DROP"])
+async def test_a_model_that_fails_fails_the_turn(stack: LiveStack, directive: str) -> None:
+    """Its words stay out of the message; the conversation goes on."""
+    conversation_id = await stack.start_conversation("alice")
+    with pytest.raises(StackError) as raised:
+        await turn(stack, conversation_id, TextPart(directive))
+    assert "mock" not in raised.value.message
+    events = await turn(stack, conversation_id, TextPart("STREAM 3"))
+    assert streamed(events) == "w0 w1 w2"
+
+
+@needs_mock
+async def test_a_text_file_is_read_with_the_message(stack: LiveStack) -> None:
+    """The model sees its text."""
+    conversation_id = await stack.start_conversation("alice")
+    file = FilePart("a.txt", "text/plain", data=b"the-word")
+    events = await turn(stack, conversation_id, TextPart("Read this"), file)
+    assert "the-word" in streamed(events)
+
+
+@needs_mock
+@pytest.mark.skipif(not MCP_URL, reason="LLAMA_STACK_MCP_URL is not set")
+async def test_a_tool_of_the_server_is_run_and_shown(stack: LiveStack) -> None:
+    """With its arguments and what it gave."""
+    conversation_id = await stack.start_conversation("alice")
+    text = TextPart('CALL add_numbers {"a": 2, "b": 40}')
+    events = await turn(stack, conversation_id, text)
+    steps = [each for each in events if isinstance(each, StepStarted | StepEnded)]
+    began, ended = [each for each in steps if each.name == "add_numbers"]
+    assert isinstance(began, StepStarted)
+    assert isinstance(ended, StepEnded)
+    assert "40" in str(began.detail)
+    assert "42" in str(ended.detail)
+    assert isinstance(events[-1], TurnCompleted)
+    assert "42" in streamed(events)
+
+
+@needs_mock
+async def test_a_client_tool_is_asked_for_and_answered(stack: LiveStack) -> None:
+    """The turn goes on with the result."""
+    conversation_id = await stack.start_conversation("alice")
+    events = await turn(stack, conversation_id, TextPart('CALL get_weather {"city": "Oslo"}'))
+    asked = events[-1]
+    assert isinstance(asked, InputRequired)
+    (call,) = asked.data["tool_calls"]
+    assert call["tool_name"] == "get_weather"
+    assert call["arguments"] == {"city": "Oslo"}
+    resume = Resume(turn_id(events), (Answer(call["call_id"], "12C and rain"),))
+    events = await turn(stack, conversation_id, resume=resume)
+    assert isinstance(events[-1], TurnCompleted)
+    assert "12C and rain" in streamed(events)
+
+
+@needs_mock
+async def test_a_turn_that_is_given_up_leaves_the_conversation_usable(stack: LiveStack) -> None:
+    """Closing the iterator is enough."""
+    conversation_id = await stack.start_conversation("alice")
+    slow: Any = stack.turn(request(conversation_id, TextPart("SLOW 200 100")))
+    with anyio.fail_after(60):
+        async with aclosing(slow) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    break
+    events_after = await turn(stack, conversation_id, TextPart("STREAM 3"))
+    assert streamed(events_after) == "w0 w1 w2"
+
+
+async def test_an_unknown_conversation_is_an_error(stack: LiveStack) -> None:
+    """Whatever its id looks like."""
+    for conversation_id in ("unknown", "a/b", f"conv_{'0' * 48}"):
+        with pytest.raises(StackError):
+            await turn(stack, conversation_id, TextPart("Hello"))

@@ -1,0 +1,581 @@
+"""The stack on the Responses API, through the real client, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from agent.errors import (
+    InvalidAgentResponse,
+    ModelNotFound,
+    SettingsError,
+    StackError,
+    StackTimeout,
+    StackUnavailable,
+    TurnFailed,
+)
+from agent.settings import Settings
+from agent.stacks.base import Health, Model
+from agent.stacks.client import ConversationLost
+from agent.stacks.responses_api import ResponsesApiStack
+from agent.stacks.turn import (
+    Answer,
+    ArtifactPart,
+    InputRequired,
+    Rejected,
+    Resume,
+    TextDelta,
+    TextPart,
+    TurnCompleted,
+    TurnRequest,
+    TurnStarted,
+    Usage,
+)
+from tests.fakes.responses import (
+    RESPONSE,
+    FakeResponses,
+    Script,
+    answer,
+    approval,
+    call,
+    created,
+    delta,
+    final,
+    message,
+    model,
+    refusal,
+    response,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from agent.stacks.base import Stack
+    from agent.stacks.turn import TurnEvent
+
+    type RunServer = Callable[[Any], AbstractAsyncContextManager[str]]
+
+pytestmark = pytest.mark.anyio
+
+CONVERSATION = "conv_" + "0" * 48
+NOBODY = "http://127.0.0.1:9"
+
+
+class Hasty(ResponsesApiStack):
+    """Does not wait long for the server to hang up."""
+
+    settle_seconds = 0.05
+
+
+@pytest.fixture
+async def server(run_server: RunServer) -> AsyncIterator[tuple[FakeResponses, str]]:
+    """Return a server that runs, and its URL."""
+    fake = FakeResponses()
+    async with run_server(fake.app) as url:
+        yield fake, url
+        fake.release.set()
+
+
+@asynccontextmanager
+async def opened(
+    url: str, kind: type[ResponsesApiStack] = ResponsesApiStack, **sections: Any
+) -> AsyncIterator[Stack]:
+    """Open a stack on the server at ``url``."""
+    settings = {"llama_stack": {"url": url, "timeout": 5}, **sections}
+    stack = kind(Settings.model_validate(settings))
+    await stack.open()
+    try:
+        with anyio.fail_after(10):
+            yield stack
+    finally:
+        await stack.close()
+
+
+def request(text: str = "Hello", **fields: Any) -> TurnRequest:
+    """Return a message of a user."""
+    return TurnRequest(
+        **{
+            "conversation_id": CONVERSATION,
+            "task_id": "t",
+            "context_id": "c",
+            "message_id": "m",
+            "owner": "o",
+            "tenant": "",
+            "parts": (TextPart(text),),
+            **fields,
+        }
+    )
+
+
+async def run(stack: Stack, wanted: TurnRequest | None = None) -> list[TurnEvent]:
+    """Run a turn to its end."""
+    return [event async for event in stack.turn(wanted or request())]
+
+
+async def failure(stack: Stack, wanted: TurnRequest | None = None) -> StackError:
+    """Run a turn that fails."""
+    with pytest.raises(StackError) as caught:
+        await run(stack, wanted)
+    return caught.value
+
+
+async def test_a_conversation_is_one_of_the_servers(server: tuple[FakeResponses, str]) -> None:
+    """Each has an id of its own."""
+    _, url = server
+    async with opened(url) as stack:
+        first, second = await stack.start_conversation("o"), await stack.start_conversation("o")
+
+    assert first.startswith("conv_")
+    assert first != second
+
+
+async def test_a_turn_is_a_response_in_the_conversation(server: tuple[FakeResponses, str]) -> None:
+    """Its answer comes as it is written."""
+    fake, url = server
+    fake.scripts = [Script(answer("Good ", "day"))]
+    async with opened(url, agent={"instructions": "Be polite."}) as stack:
+        events = await run(stack)
+
+    assert events == [
+        TurnStarted(RESPONSE),
+        TextDelta("Good "),
+        TextDelta("day"),
+        Usage(7, 3),
+        TurnCompleted("end_of_turn", "Good day"),
+    ]
+    assert fake.asked == {
+        "model": "vllm/small",
+        "conversation": CONVERSATION,
+        "instructions": "Be polite.",
+        "input": "Hello",
+        "tools": [],
+        "max_infer_iters": 10,
+        "stream": True,
+    }
+
+
+async def test_text_comes_through_as_it_is(server: tuple[FakeResponses, str]) -> None:
+    """Some characters end a line for everything but a stream of events."""
+    fake, url = server
+    odd = 'a\u2028b\u0085c\x0bd \N{SNOWMAN}\r\n\t"\\'
+    fake.scripts = [Script(answer(odd))]
+    async with opened(url) as stack:
+        events = await run(stack, request(odd))
+
+    assert events[-1] == TurnCompleted("end_of_turn", odd)
+    assert fake.asked["input"] == odd
+
+
+@pytest.mark.parametrize(
+    ("inference", "asked"),
+    [
+        ({"default_model": "small", "default_provider": "vllm"}, "vllm/small"),
+        ({"default_model": "vllm/small", "default_provider": "vllm"}, "vllm/small"),
+        ({"default_model": "small"}, "small"),
+    ],
+)
+async def test_the_configured_model_is_asked(
+    server: tuple[FakeResponses, str], inference: dict[str, str], asked: str
+) -> None:
+    """Without looking at the list of models."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"))]
+    async with opened(url, inference=inference) as stack:
+        await run(stack)
+
+    assert fake.asked["model"] == asked
+    assert [each.path for each in fake.seen] == ["/v1/responses"]
+
+
+async def test_the_model_of_the_message_wins(server: tuple[FakeResponses, str]) -> None:
+    """As it is."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"))]
+    async with opened(url, inference={"default_model": "small"}) as stack:
+        await run(stack, request(model="other/large"))
+
+    assert fake.asked["model"] == "other/large"
+
+
+async def test_the_first_language_model_is_found_once_and_again_when_it_is_gone(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """Embedding models come first in this list."""
+    fake, url = server
+    gone = {"error": {"message": "Model 'vllm/small' not found.", "code": "404"}}
+    fake.scripts = [Script(answer("Hi")), Script([created(), gone]), Script(answer("Hi"))]
+    async with opened(url) as stack:
+        await run(stack)
+        error = await failure(stack)
+        fake.models = [model("vllm/new")]
+        await run(stack)
+
+    assert type(error) is ModelNotFound
+    paths = [each.path.removeprefix("/v1/") for each in fake.seen]
+    assert paths == ["models", "responses", "responses", "models", "responses"]
+    assert fake.asked["model"] == "vllm/new"
+
+
+async def test_without_a_language_model_there_is_no_turn(server: tuple[FakeResponses, str]) -> None:
+    """Whatever else the server has."""
+    fake, url = server
+    fake.models = [model("vllm/embed", "embedding")]
+    async with opened(url) as stack:
+        error = await failure(stack)
+
+    assert type(error) is ModelNotFound
+
+
+async def test_results_of_tool_calls_resume_the_conversation(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """The response that waits tells what it waits for."""
+    fake, url = server
+    fake.scripts = [
+        Script([created(), final("completed", call("weather", "{}"))]),
+        Script(answer("Cold")),
+    ]
+    async with opened(url) as stack:
+        asked = await run(stack)
+        resume = Resume(RESPONSE, (Answer("call_1", "-3C"),))
+        events = await run(stack, request(parts=(), resume=resume))
+
+    assert isinstance(asked[-1], InputRequired)
+    assert events[-1] == TurnCompleted("end_of_turn", "Cold")
+    assert fake.asked["conversation"] == CONVERSATION
+    assert fake.asked["input"] == [
+        {"type": "function_call_output", "call_id": "call_1", "output": "-3C"}
+    ]
+
+
+async def test_an_approval_resumes_the_conversation(server: tuple[FakeResponses, str]) -> None:
+    """A denied call may leave nothing to say."""
+    fake, url = server
+    asked = approval("add", "{}")
+    fake.scripts = [
+        Script([created(), final("completed", asked)]),
+        Script([created(), final("completed")]),
+    ]
+    async with opened(url) as stack:
+        await run(stack)
+        resume = Resume(RESPONSE, (Answer("approval_1", "no", approve=False),))
+        events = await run(stack, request(parts=(), resume=resume))
+
+    assert events[-1] == TurnCompleted("end_of_turn", "")
+    assert fake.asked["conversation"] == CONVERSATION
+    assert [each["type"] for each in fake.asked["input"]] == [
+        "mcp_approval_request",
+        "mcp_approval_response",
+    ]
+
+
+@pytest.mark.parametrize(("turn_id", "error"), [("resp_9", TurnFailed), ("../x", TurnFailed)])
+async def test_a_turn_that_the_server_does_not_know_cannot_be_resumed(
+    server: tuple[FakeResponses, str], turn_id: str, error: type[StackError]
+) -> None:
+    """There is nothing that waits."""
+    _, url = server
+    async with opened(url) as stack:
+        found = await failure(stack, request(resume=Resume(turn_id, (Answer("call_1", "x"),))))
+
+    assert type(found) is error
+
+
+async def test_a_structured_answer_is_given_as_data_too(server: tuple[FakeResponses, str]) -> None:
+    """When the message has asked for one."""
+    fake, url = server
+    fake.scripts = [Script(answer('{"sum": 42}'))]
+    wanted = {"type": "json_schema", "json_schema": {"type": "object"}}
+    async with opened(url) as stack:
+        events = await run(stack, request(metadata={"response_format": wanted}))
+
+    assert fake.asked["text"]["format"]["schema"] == {"type": "object"}
+    assert isinstance(events[-2], ArtifactPart)
+    assert events[-1] == TurnCompleted("end_of_turn", '{"sum": 42}')
+
+
+async def test_a_refusal_rejects(server: tuple[FakeResponses, str]) -> None:
+    """The shields of the agent decide on the server."""
+    fake, url = server
+    fake.scripts = [Script([created(), final("completed", refusal("No."))])]
+    async with opened(url, agent={"input_shields": ["guard"]}) as stack:
+        events = await run(stack)
+
+    assert fake.asked["guardrails"] == ["guard"]
+    assert events[-1] == Rejected("No.")
+
+
+async def test_a_server_without_guardrails_runs_no_turn_that_needs_them(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """OGX takes a boolean there."""
+    fake, url = server
+    said = "{'errors': [{'loc': ['body', 'guardrails'], 'msg': 'Input should be a valid boolean'}]}"
+    fake.scripts = [Script(status=400, error={"error": {"message": said}})]
+    async with opened(url, agent={"output_shields": ["guard"]}) as stack:
+        error = await failure(stack)
+
+    assert error.message == "Llama Stack cannot apply the shields of this agent."
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, TurnFailed),
+        (401, StackUnavailable),
+        (404, TurnFailed),
+        (500, TurnFailed),
+        (503, StackUnavailable),
+        (504, StackTimeout),
+    ],
+)
+async def test_an_error_in_place_of_a_stream_is_understood(
+    server: tuple[FakeResponses, str], status: int, error: type[StackError]
+) -> None:
+    """And nothing is tried twice."""
+    fake, url = server
+    fake.scripts = [Script(status=status, error={"detail": "secret"})]
+    async with opened(url, agent={"input_shields": ["guard"]}) as stack:
+        found = await failure(stack)
+
+    assert type(found) is error
+    assert "secret" not in found.message
+
+
+@pytest.mark.parametrize("conversation_id", ["agent/session", "0" * 48, ""])
+async def test_a_conversation_of_another_stack_is_lost(conversation_id: str) -> None:
+    """The server is not asked about it."""
+    async with opened(NOBODY) as stack:
+        error = await failure(stack, request(conversation_id=conversation_id))
+
+    assert type(error) is ConversationLost
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (Script(answer("Good ", "day")[:-1]), TurnFailed("The stack broke off the answer.")),
+        (
+            Script(answer("Good ", "day")[:-1], then="break"),
+            TurnFailed("The connection to Llama Stack broke."),
+        ),
+        (Script(raw=b"data: {no json\n\n"), InvalidAgentResponse()),
+        (Script(raw=b'data: "\xff"\n\n'), InvalidAgentResponse()),
+    ],
+)
+async def test_a_broken_stream_is_a_failed_turn(
+    server: tuple[FakeResponses, str], script: Script, error: StackError
+) -> None:
+    """However it breaks."""
+    fake, url = server
+    fake.scripts = [script]
+    async with opened(url) as stack:
+        found = await failure(stack)
+
+    assert (type(found), found.message) == (type(error), error.message)
+
+
+async def test_a_stream_that_breaks_after_its_last_event_was_complete(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """Nothing is missing."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"), then="break")]
+    async with opened(url) as stack:
+        events = await run(stack)
+
+    assert events[-1] == TurnCompleted("end_of_turn", "Hi")
+
+
+async def test_nothing_after_the_last_event_is_read(server: tuple[FakeResponses, str]) -> None:
+    """The turn is over."""
+    fake, url = server
+    fake.scripts = [Script([*answer("Hi"), delta("more"), {"error": {"message": "500: late"}}])]
+    async with opened(url) as stack:
+        events = await run(stack)
+
+    assert events == [
+        TurnStarted(RESPONSE),
+        TextDelta("Hi"),
+        Usage(7, 3),
+        TurnCompleted("end_of_turn", "Hi"),
+    ]
+
+
+async def test_a_turn_is_over_when_the_server_has_hung_up(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """It may file the answer in the conversation after its last event."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"), then="linger")]
+    events: list[TurnEvent] = []
+    async with opened(url) as stack:
+        turn = asyncio.create_task(collect(stack, events))
+        await fake.sent.wait()
+        await stack.health()  # takes longer than the turn needs to read what was sent
+        before = list(events)
+        fake.release.set()
+        await turn
+
+    assert not any(isinstance(each, TurnCompleted) for each in before)
+    assert isinstance(events[-1], TurnCompleted)
+    assert not fake.gone.is_set()
+
+
+async def collect(stack: Stack, events: list[TurnEvent]) -> None:
+    """Keep the events of a turn as they come."""
+    async for event in stack.turn(request()):
+        events.append(event)  # noqa: PERF401  # they are looked at before the end
+
+
+async def test_a_server_that_does_not_hang_up_is_not_waited_for_long(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """Some proxies keep streams open."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"), then="linger")]
+    async with opened(url, Hasty) as stack:
+        events = await run(stack)
+        await fake.gone.wait()
+
+    assert events[-1] == TurnCompleted("end_of_turn", "Hi")
+
+
+async def test_closing_the_iterator_closes_the_stream(server: tuple[FakeResponses, str]) -> None:
+    """Which is how a server learns that nobody listens."""
+    fake, url = server
+    fake.scripts = [Script(answer("Good ", "day")[:-2], then="linger")]
+    async with opened(url) as stack:
+        turn: Any = stack.turn(request())
+        async with aclosing(turn):
+            assert await anext(turn) == TurnStarted(RESPONSE)
+            assert await anext(turn) == TextDelta("Good ")
+        await fake.gone.wait()
+
+
+@pytest.mark.parametrize(
+    ("held", "outcome"),
+    [
+        (response("completed", message("Hi")), TurnCompleted("end_of_turn", "Hi")),
+        (response("completed"), TurnCompleted("end_of_turn", "")),
+        (response("completed", call("weather", "{}")), None),
+        (response("completed", refusal("No.")), None),
+        (response("in_progress"), None),
+        (response("failed"), None),
+        (None, None),
+    ],
+)
+async def test_the_outcome_of_a_turn_is_that_of_its_response(
+    server: tuple[FakeResponses, str], held: Any, outcome: TurnCompleted | None
+) -> None:
+    """None when it has no answer, or waits for one."""
+    fake, url = server
+    if held:
+        fake.responses[RESPONSE] = held
+    async with opened(url) as stack:
+        assert await stack.outcome(CONVERSATION, RESPONSE) == outcome
+
+
+@pytest.mark.parametrize("status", [200, 404, 405, 409])
+async def test_cancel_asks_a_server_that_can(
+    server: tuple[FakeResponses, str], status: int
+) -> None:
+    """Others answer that they know no such thing, or that it is too late."""
+    fake, url = server
+    path = f"/v1/responses/{RESPONSE}/cancel"
+    if status != 200:
+        fake.not_served[path] = status
+    async with opened(url) as stack:
+        await stack.cancel(CONVERSATION, RESPONSE)
+
+    assert [each.path for each in fake.seen] == [path]
+
+
+async def test_cancel_tells_when_it_could_not_ask(server: tuple[FakeResponses, str]) -> None:
+    """The turn may run on."""
+    fake, url = server
+    fake.not_served[f"/v1/responses/{RESPONSE}/cancel"] = 503
+    for at in (NOBODY, url):
+        async with opened(at) as stack:
+            with pytest.raises(StackUnavailable):
+                await stack.cancel(CONVERSATION, RESPONSE)
+
+
+async def test_the_catalogue_is_the_servers(server: tuple[FakeResponses, str]) -> None:
+    """Models are described by what servers from 0.4 on say in their metadata."""
+    fake, url = server
+    old = {
+        "identifier": "old/m",
+        "provider_id": "old",
+        "model_type": "rerank",
+        "metadata": {"a": 1},
+    }
+    fake.models = [model("vllm/small"), old, {"id": "plain", "owned_by": "somebody"}]
+    async with opened(url) as stack:
+        models = await stack.models()
+        listed = [await stack.shields(), await stack.tools(), await stack.vector_stores()]
+        providers = await stack.providers()
+        told = await stack.version(), await stack.health()
+
+    small = {"model_type": "llm", "provider_id": "vllm", "provider_resource_id": "vllm/small"}
+    assert models == [
+        Model("vllm/small", "vllm", "llm", small),
+        Model("old/m", "old", "rerank", {"a": 1}),
+        Model("plain", "somebody", "llm", {}),
+    ]
+    assert [len(each) for each in (*listed, providers)] == [1, 1, 1, 1]
+    assert told == ("0.7.3", Health(ok=True))
+
+
+async def test_what_a_server_does_not_have_is_an_empty_list(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """OGX has neither shields nor tools."""
+    fake, url = server
+    fake.not_served = {f"/v1/{each}": 404 for each in ("shields", "tools", "vector_stores")}
+    async with opened(url) as stack:
+        assert [
+            list(await listing()) for listing in (stack.shields, stack.tools, stack.vector_stores)
+        ] == [[], [], []]
+
+
+async def test_other_errors_of_the_catalogue_are_told(server: tuple[FakeResponses, str]) -> None:
+    """An empty list would be a lie."""
+    fake, url = server
+    fake.not_served = {"/v1/shields": 503}
+    async with opened(url) as stack:
+        with pytest.raises(StackUnavailable):
+            await stack.shields()
+
+
+async def test_a_server_that_is_down_shows_with_the_first_request() -> None:
+    """Opening does not need it."""
+    async with opened(NOBODY) as stack:
+        health = await stack.health()
+        error = await failure(stack)
+        with pytest.raises(StackUnavailable):
+            await stack.start_conversation("o")
+
+    assert not health.ok
+    assert type(error) is StackUnavailable
+
+
+async def test_opening_tells_what_cannot_work(caplog: pytest.LogCaptureFixture) -> None:
+    """A tool group without a tool is a warning, a token that nobody has is an error."""
+    headers = {"Authorization": "client"}
+    server = {"name": "sums", "url": "http://x.example", "authorization_headers": headers}
+
+    with caplog.at_level(logging.WARNING):
+        async with opened(NOBODY, agent={"toolgroups": ["own::tools"]}):
+            pass
+    with pytest.raises(SettingsError):
+        async with opened(NOBODY, mcp_servers=[server]):
+            pass
+
+    assert "own::tools" in caplog.text
