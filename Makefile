@@ -8,17 +8,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SERVE := $(if $(filter command,$(origin HOST)),--host '$(HOST)') $(if $(PORT),--port '$(PORT)') \
 	$(if $(CONFIG),--config '$(CONFIG)')
 
-.PHONY: help run test check bench format lock clean
+# Test files at once: most of them wait for something.
+JOBS := 3
+
+.PHONY: help run test test-long check bench format lock clean
 .DELETE_ON_ERROR:
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 run: .venv/.run ## Serve; PORT=18080 HOST=0.0.0.0 CONFIG=my.yaml ARGS='--knowledge docs'
 	exec $(BIN)/llamastack-a2a serve $(SERVE) $(ARGS)
 
-test: .venv/.dev ## Run the tests; ARGS='-k card'
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev ## Run the tests, JOBS=3 at once; ARGS='-k card'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-long: .venv/.dev ## Run the long forms of the tests that have one: kills, races, generated requests
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 check: .venv/.dev ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .

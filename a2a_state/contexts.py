@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Context(msgspec.Struct, frozen=True):
     """What an A2A context maps to on the stack.
 
-    ``stack`` names the stack that ``conversation_id`` belongs to; ``created_at`` is in ms since the epoch.
+    ``stack`` names the stack that ``conversation_id`` belongs to; times are in ms since the epoch.
+    ``used_at`` is for retention: the end of the latest of its tasks that are deleted.
     """
 
     owner: str
@@ -25,6 +26,7 @@ class Context(msgspec.Struct, frozen=True):
     stack: str
     conversation_id: str
     created_at: int
+    used_at: int | None = None
 
 
 # Built once: building a statement costs more than running it.

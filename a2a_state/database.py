@@ -48,6 +48,8 @@ class Database(ABC):
     """
 
     dialect: str
+    in_memory = False
+    """Whether everything ends with the process."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -107,6 +109,7 @@ class SqliteDatabase(Database):
             poolclass=StaticPool if self.in_memory else QueuePool,
             **({} if self.in_memory else {"pool_size": SQLITE_READERS + 1, "max_overflow": 0}),
             pool_reset_on_return=None,
+            hide_parameters=True,
         )
         event.listen(self._engine, "connect", _prepare_sqlite)
         event.listen(self._engine, "begin", _begin_sqlite)
@@ -168,7 +171,12 @@ class PostgresDatabase(Database):
     async def open(self) -> None:
         """Make the engine, and reach the server once."""
         self._engine: AsyncEngine = create_async_engine(
-            self._url, connect_args=self._connect_args, pool_size=8, max_overflow=0
+            self._url,
+            connect_args=self._connect_args,
+            pool_size=8,
+            max_overflow=0,
+            # Errors go to the log; what callers said, and tokens of webhooks, do not.
+            hide_parameters=True,
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         await self.read(_ping)

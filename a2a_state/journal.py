@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from a2a_state.prepared import prepare
-from a2a_state.tables import contexts, task_events, tasks
+from a2a_state.tables import contexts, message_keys, task_events, tasks
 from agent.errors import AgentError, StateError, StateUnavailable, TaskTaken
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from a2a_state.contexts import Context
     from a2a_state.database import Database
+    from a2a_state.message_keys import MessageKey
     from a2a_state.tasks import TaskRow
 
     type Insert = PostgresInsert | SqliteInsert
@@ -32,7 +34,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CHANGING = ("state", "turn_id", "body", "seq", "lease_until", "updated_at", "ended_at")
+_CHANGING = (
+    "state",
+    "turn_id",
+    "body",
+    "seq",
+    "lease_until",
+    "updated_at",
+    "ended_at",
+    "request",
+)
+
+# Built once: building a statement costs more than running it.
+_STANDING = (
+    select(tasks.c.task_id, tasks.c.fence, tasks.c.seq, tasks.c.ended_at)
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
+    .order_by(tasks.c.task_id)
+    # Nothing may change between this look and the writing.
+    .with_for_update()
+)
+# Owner and tenant are named: the index begins with them.
+_CLAIMED = select(message_keys.c.key, message_keys.c.claim).where(
+    message_keys.c.owner == bindparam("owner"),
+    message_keys.c.tenant == bindparam("tenant"),
+    message_keys.c.key.in_(bindparam("keys", expanding=True)),
+)
 
 GATHER_ROUNDS = 16
 """Most rounds of the event loop that a group is gathered for."""
@@ -48,14 +74,24 @@ class EventRow(msgspec.Struct, frozen=True):
     first_seq: int
     last_seq: int
     body: bytes
+    # Not a column: what the writer's lease has.
+    fence: int = 1
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What one source has to write: any of a task's row, its next events, and a context."""
+    """What one source has to write: any of a task's row, its next events, a context and a message's key."""
 
     task: TaskRow | None = None
     events: EventRow | None = None
     context: Context | None = None
+    key: MessageKey | None = None
+
+    @property
+    def changes_task(self) -> str | None:
+        """The id of the task that must be there already, and still be the writer's."""
+        if self.task is not None:
+            return None if self.task.is_new else self.task.task_id
+        return None if self.events is None else self.events.task_id
 
 
 class Source(Protocol):
@@ -67,7 +103,8 @@ class Source(Protocol):
     def written(self, entry: Entry, error: AgentError | None) -> None:
         """Hear what became of it.
 
-        ``TaskTaken``: the task has ended or another process has it. ``StateError``: the database refused.
+        ``TaskTaken``: the task has ended or another process has it, or the key was there before.
+        ``StateError``: the database refused.
         """
 
 
@@ -85,6 +122,7 @@ class Journal:
         # A commit whose answer was lost is tried again, and meets its own events.
         self._add_events = prepare(database, database.insert(task_events).on_conflict_do_nothing())
         self._add_contexts = prepare(database, database.insert(contexts).on_conflict_do_nothing())
+        self._add_keys = prepare(database, database.insert(message_keys).on_conflict_do_nothing())
 
     async def open(self) -> None:
         """Start the writer."""
@@ -151,12 +189,15 @@ class Journal:
         return await self._database.write(lambda c: self._save(c, group))
 
     def _save(self, connection: Connection, group: list[Entry]) -> set[int]:
-        self._add_contexts(connection, [e.context for e in group if e.context])
-        self._save_tasks(connection, [e.task for e in group if e.task])
         lost = _lost(connection, group)
-        kept = [entry.events for index, entry in enumerate(group) if index not in lost]
-        self._add_events(connection, [events for events in kept if events])
-        return lost
+        kept = [entry for index, entry in enumerate(group) if index not in lost]
+        self._add_contexts(connection, [e.context for e in group if e.context])
+        self._save_tasks(connection, [e.task for e in kept if e.task])
+        self._add_events(connection, [e.events for e in kept if e.events])
+        # In order, as tasks are locked: two processes never wait for each other.
+        keys = [e.key for e in group if e.key]
+        self._add_keys(connection, sorted(keys, key=lambda key: (key.owner, key.tenant, key.key)))
+        return lost | _known(connection, group)
 
 
 def _collected(source: Source) -> tuple[Source, Entry] | None:
@@ -180,22 +221,45 @@ def _upsert(database: Database) -> Insert:
 
 
 def _lost(connection: Connection, group: list[Entry]) -> set[int]:
-    """Return the places of entries for which something else stands than what was just written."""
-    changed = {
-        index: entry.task
-        for index, entry in enumerate(group)
-        if entry.task is not None and not entry.task.is_new
-    }
+    """Return the places of entries whose task is not theirs to write: taken, ended or deleted meanwhile."""
+    changed = {index: entry for index, entry in enumerate(group) if entry.changes_task is not None}
     if not changed:
         return set()
-    found = connection.execute(
-        select(tasks.c.task_id, tasks.c.fence, tasks.c.seq).where(
-            tasks.c.task_id.in_({task.task_id for task in changed.values()})
-        )
-    )
-    standing = {task_id: (fence, seq) for task_id, fence, seq in found}
+    ids = list({entry.changes_task for entry in changed.values()})
+    found = connection.execute(_STANDING, {"ids": ids})
+    standing = {task_id: (fence, seq, ended_at) for task_id, fence, seq, ended_at in found}
     return {
         index
-        for index, task in changed.items()
-        if standing.get(task.task_id) != (task.fence, task.seq)
+        for index, entry in changed.items()
+        if not _may_write(entry, standing.get(str(entry.changes_task)))
+    }
+
+
+def _may_write(entry: Entry, standing: tuple[int, int, int | None] | None) -> bool:
+    if standing is None:
+        return False
+    fence, seq, ended_at = standing
+    if entry.task is None:
+        return entry.events is not None and fence == entry.events.fence and ended_at is None
+    # A commit whose answer was lost is tried again, and finds itself.
+    return fence == entry.task.fence and (ended_at is None or seq == entry.task.seq)
+
+
+def _known(connection: Connection, group: list[Entry]) -> set[int]:
+    """Return the places of entries whose key another message has."""
+    added = {index: entry.key for index, entry in enumerate(group) if entry.key is not None}
+    if not added:
+        return set()
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for key in added.values():
+        names[key.owner, key.tenant].add(key.key)
+    standing: dict[tuple[str, str, str], str] = {}
+    for (owner, tenant), keys in names.items():
+        these = {"owner": owner, "tenant": tenant, "keys": list(keys)}
+        found = connection.execute(_CLAIMED, these)
+        standing |= {(owner, tenant, key): claim for key, claim in found}
+    return {
+        index
+        for index, key in added.items()
+        if standing.get((key.owner, key.tenant, key.key)) != key.claim
     }

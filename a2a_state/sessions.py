@@ -62,7 +62,7 @@ turns = Table(
     Column("tenant", String, nullable=False),
     # in_progress, awaiting_input, completed, failed or canceled
     Column("state", String, nullable=False),
-    # JSON; what was chosen for this turn alone: its model and its client tools
+    # JSON; what belongs to this turn alone: its model, its client tools, what it waits for
     Column("options", LargeBinary, nullable=False),
     Column("input_messages", LargeBinary, nullable=False),
     Column("steps", LargeBinary, nullable=False),
@@ -165,6 +165,7 @@ class Sessions:
             "b_turn": turn.turn_id,
             "b_states": list(states),
             "b_state": turn.state,
+            "b_options": _encode(turn.options),
             "b_steps": _encode(turn.steps),
             "b_output": _encode(turn.output_message),
             "b_completed": turn.completed_at,
@@ -252,6 +253,7 @@ _CHANGE = (
     )
     .values(
         state=bindparam("b_state"),
+        options=bindparam("b_options"),
         steps=bindparam("b_steps"),
         output_message=bindparam("b_output"),
         completed_at=bindparam("b_completed"),

@@ -35,6 +35,8 @@ contexts = Table(
     Column("stack", String, nullable=False),
     Column("conversation_id", String, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    # When the latest of its tasks that are deleted ended; None as long as none is.
+    Column("used_at", BigInteger),
     # Small rows that are found by their key only.
     sqlite_with_rowid=False,
 )
@@ -60,7 +62,14 @@ tasks = Table(
     Column("updated_at", BigInteger, nullable=False),
     # Set with the terminal state, once; no write passes it.
     Column("ended_at", BigInteger),
-    Index("ix_tasks_updated", "owner", "tenant", "updated_at"),
+    # What the latest message asked for beside its content, as JSON: all that running it again needs.
+    Column("request", LargeBinary),
+    # How often the turn was taken over from a process that died.
+    Column("recoveries", BigInteger, nullable=False, server_default="0"),
+    # Set by a process that does not run the task, for the one that does.
+    Column("cancel_at", BigInteger),
+    # The state is there for counting, which then need not look at the rows.
+    Index("ix_tasks_updated", "owner", "tenant", "updated_at", "state"),
 )
 
 # What has not ended is little and asked for often; what has ended costs these nothing.
@@ -74,6 +83,17 @@ Index(
     postgresql_where=_ALIVE,
 )
 Index("ix_tasks_lease", tasks.c.lease_until, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
+# Written once, with the end of a task.
+_ENDED = tasks.c.ended_at.is_not(None)
+Index(
+    "ix_tasks_ended",
+    tasks.c.owner,
+    tasks.c.tenant,
+    tasks.c.context_id,
+    tasks.c.updated_at,
+    sqlite_where=_ENDED,
+    postgresql_where=_ENDED,
+)
 
 task_events = Table(
     "task_events",
@@ -83,4 +103,26 @@ task_events = Table(
     Column("first_seq", BigInteger, primary_key=True),
     Column("last_seq", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+)
+
+_TO_CANCEL = tasks.c.cancel_at.is_not(None) & _ALIVE
+Index("ix_tasks_cancel", tasks.c.lease_holder, sqlite_where=_TO_CANCEL, postgresql_where=_TO_CANCEL)
+
+message_keys = Table(
+    "message_keys",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("tenant", String, primary_key=True),
+    # An Idempotency-Key or a messageId, with a prefix that says which.
+    Column("key", String, primary_key=True),
+    # Who added it: of several who try at once, one finds its own here.
+    Column("claim", String, nullable=False),
+    Column("task_id", String, nullable=False),
+    # Of the parameters: another message under the same key is an error.
+    Column("digest", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # The message that was answered instead of a task, as A2A 1.0 JSON.
+    Column("answer", LargeBinary),
+    Index("ix_message_keys_created", "created_at"),
+    sqlite_with_rowid=False,
 )

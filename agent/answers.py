@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 YES = frozenset({"approve", "approved", "yes", "y", "ok", "allow", "true"})
 
 
-def answers(question: Message | None, message: Message) -> tuple[Answer, ...]:
+def answers(
+    question: Message | None, message: Message, *, waited: bool = False
+) -> tuple[Answer, ...]:
     """Match ``message`` to the calls that ``question`` names.
 
     A data part answers by ``call_id``: ``{"call_id", "content"}`` for a tool, ``{"call_id",
     "approve"}`` for an approval, or a list of these under ``answers``. Text answers every call that
-    no data part answered.
+    no data part answered. A message that ``waited`` was written before the question was asked: it
+    approves only what it names by its ``call_id``.
     """
     calls = list(_calls(question))
     given = {
@@ -31,15 +34,19 @@ def answers(question: Message | None, message: Message) -> tuple[Answer, ...]:
     text = "\n".join(part.text for part in message.parts if part.text is not None)
     loose = [item for item in _given(message) if "call_id" not in item]
     return tuple(
-        _answer(call, given.get(call["call_id"]) or (loose[0] if loose else {}), text)
+        _answer(
+            call, given.get(call["call_id"]) or (loose[0] if loose else {}), text, waited=waited
+        )
         for call in calls
     )
 
 
-def _answer(call: dict[str, Any], given: dict[str, Any], text: str) -> Answer:
+def _answer(call: dict[str, Any], given: dict[str, Any], text: str, *, waited: bool) -> Answer:
     content = given.get("content", text)
     if call["is_approval"]:
-        approve = _is_yes(given.get("approve", text))
+        named = given.get("call_id") == call["call_id"]
+        says = given.get("approve", "" if waited else text)
+        approve = _is_yes(says) and (named or not waited)
         return Answer(call["call_id"], str(given.get("reason", text)), approve=approve)
     return Answer(
         call["call_id"], content if isinstance(content, str) else _json(content), call["name"]

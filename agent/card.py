@@ -1,35 +1,36 @@
-"""The agent card: computed once at start, served without authentication."""
+"""The agent card: computed once at start, and signed when there is a key."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import msgspec
-from starlette.responses import Response
 
-from agent.card_dialects import Facts, Features, card_0_3, card_1_0, card_hybrid
-from agent.card_document import read_card_document
-from agent.card_truth import truthful
+from agent.card_dialects import Facts, card_0_3, card_1_0, card_hybrid
+from agent.card_document import read_card_document, read_extended_document
+from agent.card_truth import input_modes, truthful
+from agent.errors import ExtendedCardNotConfigured, SettingsError, UnsupportedOperation
+from agent.signing import signing_key
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
+    from agent.card_dialects import Features
+    from agent.card_document import CardDocument
     from agent.settings import Settings
-
-__all__ = ["Body", "Card", "Features", "card_response", "load_card"]
+    from agent.signing import SigningKey
 
 _log = logging.getLogger(__name__)
-_ETAG = re.compile(r'"[^"]*"')
+_DIALECTS = {"hybrid": card_hybrid, "1.0": card_1_0, "0.3": card_0_3}
+
+KEY_SET = "/.well-known/jwks.json"
+"""Where the public key is that the card is signed with."""
 
 
 class Body(msgspec.Struct, frozen=True):
-    """One way to write the card: JSON, and a strong entity tag with its quotes."""
+    """Something to serve: JSON, and a strong entity tag with its quotes."""
 
     content: bytes
     etag: str
@@ -43,6 +44,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     default: str
     max_age: int
     last_modified: datetime
+    input_modes: tuple[str, ...]
+    key_set: Body | None = None
+    extended_bodies: dict[str, Body] = {}
 
     def body(self, wanted: str | None) -> Body | None:
         """Choose by ``?version=``, whose patch number does not count; None when there is none."""
@@ -50,85 +54,86 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
             return self.bodies[self.default]
         return self.bodies.get(".".join(wanted.split(".")[:2]))
 
+    def extended(self, version: str) -> bytes:
+        """Return the extended card for a dialect's version; raises what that has for "there is none"."""
+        version = version.partition(" ")[0]  # "0.3 proto" is 0.3 too
+        body = self.extended_bodies.get(version)
+        if body is not None:
+            return body.content
+        # The card of neither version declares it: 1.0 section 3.1.11, 0.3 section 8.2.
+        raise ExtendedCardNotConfigured if version == "0.3" else UnsupportedOperation
+
 
 def load_card(settings: Settings, features: Features, started: datetime) -> Card:
-    """Read the card's document and write the card; raises ``SettingsError``.
+    """Read the card's documents and write the card; raises ``SettingsError``.
 
-    What the document says wrongly is overruled and logged. ``started`` becomes Last-Modified, since
-    a new start may come with other settings.
+    What a document says wrongly is overruled and logged. ``started`` becomes Last-Modified, since
+    a new start may come with other settings; all processes of a server should give the same.
     """
-    base_url = settings.service.public_url
-    written = read_card_document(settings.customization)
-    document, overruled = truthful(written, features, f"{base_url}/a2a")
-    if overruled:
-        _log.warning("The agent card says what is not so; left out: %s", ", ".join(overruled))
-    facts = Facts(
-        document=document,
-        features=features,
-        version=document.version or _own_version(),
-        base_url=base_url,
-        tenants=settings.a2a.tenants,
-    )
-    dialects = {"hybrid": card_hybrid, "1.0": card_1_0, "0.3": card_0_3}
+    document = read_card_document(settings.customization)
+    key = signing_key(settings)
+    writer = _Writer(settings, features, key)
     return Card(
         name=document.name,
-        bodies={name: _body(msgspec.json.encode(write(facts))) for name, write in dialects.items()},
+        bodies=writer.bodies(document),
         default=settings.a2a.card_version,
         max_age=settings.a2a.card_max_age_seconds,
         last_modified=started.astimezone(UTC).replace(microsecond=0),
+        input_modes=input_modes(writer.true(document)),
+        key_set=None if key is None else _body(key.jwks),
+        extended_bodies=_extended(settings, document, writer),
     )
 
 
-def card_response(request: Request, card: Card) -> Response:
-    """Answer GET and HEAD, with or without conditions; ``?version=`` chooses a dialect."""
-    body = card.body(request.query_params.get("version"))
-    if body is None:
-        return _unknown_version(card)
-    headers = {
-        "Access-Control-Allow-Origin": "*",
-        "Cache-Control": f"public, max-age={card.max_age}",
-        "ETag": body.etag,
-        "Last-Modified": format_datetime(card.last_modified, usegmt=True),
-    }
-    if _is_fresh(request, body, card.last_modified):
-        return Response(status_code=304, headers=headers)
-    headers["Content-Length"] = str(len(body.content))
-    content = b"" if request.method == "HEAD" else body.content
-    return Response(content, headers=headers, media_type="application/json")
+def _extended(settings: Settings, public: CardDocument, writer: _Writer) -> dict[str, Body]:
+    path = settings.a2a.extended_card_path
+    if path is None:
+        return {}
+    if settings.authentication.module == "noop":
+        _log.warning("Everybody may read the extended agent card: authentication.module is noop")
+    return writer.bodies(read_extended_document(path, public))
 
 
-def _unknown_version(card: Card) -> Response:
-    known = ", ".join(card.bodies)
-    error = {
-        "code": 400,
-        "status": "FAILED_PRECONDITION",
-        "message": f"There is no agent card of this version; version is one of {known}.",
-        "details": [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "VERSION_NOT_SUPPORTED",
-                "domain": "a2a-protocol.org",
-            }
-        ],
-    }
-    return Response(
-        msgspec.json.encode({"error": error}),
-        status_code=400,
-        headers={"Access-Control-Allow-Origin": "*"},
-        media_type="application/json",
-    )
+class _Writer:
+    """Writes documents as cards of this server."""
 
+    def __init__(self, settings: Settings, features: Features, key: SigningKey | None) -> None:
+        self._features = features
+        self._base_url = settings.service.public_url
+        self._tenants = settings.a2a.tenants
+        self._key = key
+        self._told: set[str] = set()
 
-def _is_fresh(request: Request, body: Body, last_modified: datetime) -> bool:
-    """Whether the caller has this body already; entity tags win over dates (RFC 9110, 13.2.2)."""
-    tags = ",".join(request.headers.getlist("if-none-match"))
-    if tags:
-        return tags.strip() == "*" or body.etag in _ETAG.findall(tags)
-    try:
-        since = parsedate_to_datetime(request.headers.get("if-modified-since", ""))
-    except ValueError:
-        return False
-    return last_modified <= (since if since.tzinfo else since.replace(tzinfo=UTC))
+    def true(self, written: CardDocument) -> CardDocument:
+        """Return the document without what is not so; the log is told once."""
+        document, overruled = truthful(written, self._features, f"{self._base_url}/a2a")
+        if told := [name for name in overruled if name not in self._told]:
+            _log.warning("The agent card says what is not so; left out: %s", ", ".join(told))
+            self._told.update(told)
+        return document
+
+    def bodies(self, written: CardDocument) -> dict[str, Body]:
+        """Return the document's card in every dialect; raises ``SettingsError``."""
+        document = self.true(written)
+        facts = Facts(
+            document=document,
+            features=self._features,
+            version=document.version or _own_version(),
+            base_url=self._base_url,
+            tenants=self._tenants,
+        )
+        return {name: self._body(write(facts)) for name, write in _DIALECTS.items()}
+
+    def _body(self, card: dict[str, object]) -> Body:
+        if self._key is None:
+            return _body(msgspec.json.encode(card))
+        from agent.card_signing import signed  # imports a2a-sdk, which takes its time
+
+        try:
+            card = signed(card, self._key, f"{self._base_url}{KEY_SET}")
+        except ValueError as exc:
+            raise SettingsError("a2a.signing_key", "the agent card has no canonical form") from exc
+        return _body(msgspec.json.encode(card))
 
 
 def _body(content: bytes) -> Body:

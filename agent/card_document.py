@@ -12,6 +12,8 @@ from agent.settings.problems import dotted, problems_of
 from agent.settings.section import HttpUrl, JsonObject, JsonValue, Section, Text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.settings.lcs import Customization
 
 
@@ -85,6 +87,23 @@ def read_card_document(customization: "Customization") -> CardDocument:
         path = customization.agent_card_path or packaged("agent_card.yaml")
         return _validated(read_document(path), "agent_card")
     return _validated(inline, "customization.agent_card_config")
+
+
+def read_extended_document(path: "Path", public: CardDocument) -> CardDocument:
+    """Read what the extended card says beyond the public one, and lay it over that.
+
+    A key takes the place of the public card's; skills are added, or replaced when the id is known.
+    Raises ``SettingsError``.
+    """
+    required = {"name": public.name, "description": public.description}
+    try:
+        written = read_document(path)
+    except SettingsError as exc:
+        raise SettingsError("a2a.extended_card_path", exc.message) from exc
+    extended = _validated(required | written, "extended_agent_card")
+    said = {key: getattr(extended, key) for key in extended.model_fields_set}
+    skills = {skill.id: skill for skill in (*public.skills, *extended.skills)}
+    return public.model_copy(update=said | {"skills": tuple(skills.values())})
 
 
 def _validated(content: dict[str, Any], root: str) -> CardDocument:

@@ -20,10 +20,13 @@ def truthful(
 
     ``url`` is where JSON-RPC is spoken.
     """
+    offered = ("*/*",) if features.takes_any else features.input_modes
     true = document.model_copy(
         update={
-            "skills": tuple(_skill(skill, features) for skill in document.skills),
-            "default_input_modes": _only(document.default_input_modes, features.input_modes)
+            "skills": tuple(
+                _skill(skill, offered, features.output_modes) for skill in document.skills
+            ),
+            "default_input_modes": _only(document.default_input_modes, offered)
             or features.input_modes,
             "default_output_modes": _only(document.default_output_modes, features.output_modes)
             or features.output_modes,
@@ -34,11 +37,19 @@ def truthful(
     return true, [*_false_claims(document, features, url), *lost]
 
 
-def _skill(skill: Skill, features: Features) -> Skill:
+def input_modes(document: CardDocument) -> tuple[str, ...]:
+    """Return what the agent takes, as a whole or with one of its skills."""
+    modes = [*document.default_input_modes]
+    for skill in document.skills:
+        modes += skill.input_modes
+    return tuple(dict.fromkeys(modes))
+
+
+def _skill(skill: Skill, inward: tuple[str, ...], outward: tuple[str, ...]) -> Skill:
     return skill.model_copy(
         update={
-            "input_modes": _only(skill.input_modes, features.input_modes),
-            "output_modes": _only(skill.output_modes, features.output_modes),
+            "input_modes": _only(skill.input_modes, inward),
+            "output_modes": _only(skill.output_modes, outward),
         }
     )
 
@@ -64,12 +75,9 @@ def _false_claims(document: CardDocument, features: Features, url: str) -> list[
     said = document.capabilities
     extensions = None if said.extensions is None else list(said.extensions)
     claims = {
-        "capabilities.streaming": (said.streaming, features.streaming),
+        "capabilities.streaming": (said.streaming, True),
         "capabilities.pushNotifications": (said.push_notifications, features.push_notifications),
-        "capabilities.stateTransitionHistory": (
-            said.state_transition_history,
-            features.state_transition_history,
-        ),
+        "capabilities.stateTransitionHistory": (said.state_transition_history, False),
         "capabilities.extendedAgentCard": (said.extended_agent_card, features.extended_card),
         "capabilities.extensions": (extensions, features.extensions),
         "supportsAuthenticatedExtendedCard": (
@@ -80,8 +88,8 @@ def _false_claims(document: CardDocument, features: Features, url: str) -> list[
         "preferredTransport": (document.preferred_transport, "JSONRPC"),
         "additionalInterfaces": (document.additional_interfaces, ...),
         "supportedInterfaces": (document.supported_interfaces, ...),
-        "security": (document.security, features.security),
-        "securitySchemes": (document.security_schemes, features.security_schemes),
+        "security": (document.security, []),
+        "securitySchemes": (document.security_schemes, {}),
         "securityRequirements": (document.security_requirements, ...),
     }
     wrong = [key for key, (claim, fact) in claims.items() if claim is not None and claim != fact]

@@ -8,9 +8,11 @@ the caller: it never holds the text of another exception, which stays in ``__cau
     AgentError
     ├── RequestError            the caller's message cannot be served as sent
     │   ├── ParseError  InvalidRequest  MethodNotFound  InvalidParams
-    │   ├── TaskNotFound  TaskNotCancelable  UnsupportedOperation  ContentTypeNotSupported
+    │   ├── TaskNotFound  TaskNotCancelable  UnsupportedOperation
+    │   ├── ContentTypeNotSupported  WrongContentType
     │   ├── PushNotificationNotSupported  ExtendedCardNotConfigured  ExtensionSupportRequired
-    │   └── VersionNotSupported  PayloadTooLarge  TooManyTasks
+    │   ├── VersionNotSupported  PayloadTooLarge  TooManyTasks  KeyReused
+    │   └── ServerStopping  StreamEnded
     ├── StackError              what the turn runs on failed
     │   └── StackUnavailable  StackTimeout  ModelNotFound  TurnFailed  InvalidAgentResponse
     ├── StateError              what we remember cannot be read or written
@@ -77,6 +79,10 @@ class ContentTypeNotSupported(RequestError):
     """The content type is not supported."""
 
 
+class WrongContentType(ContentTypeNotSupported):
+    """The Content-Type must be application/json or application/a2a+json."""
+
+
 class PushNotificationNotSupported(RequestError):
     """This agent does not send push notifications."""
 
@@ -104,6 +110,23 @@ class TooManyTasks(RequestError):
         """``retry_after`` is in seconds."""
         self.retry_after = retry_after
         super().__init__()
+
+
+class KeyReused(RequestError):
+    """The Idempotency-Key was used for another request."""
+
+
+class ServerStopping(RequestError):
+    """The server is stopping; try again soon."""
+
+    def __init__(self, retry_after: int, message: str | None = None) -> None:
+        """``retry_after`` is in seconds."""
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class StreamEnded(RequestError):
+    """The stream ends here, the task goes on: subscribe with the last event's id as Last-Event-ID."""
 
 
 class StackError(AgentError):

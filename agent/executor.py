@@ -1,44 +1,28 @@
-"""One message -> one turn of the stack -> A2A events. The only module that speaks both vocabularies."""
+"""One message -> one turn of the stack -> A2A events; ``translation`` speaks both vocabularies."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import uuid
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from agent import stacks
-from agent.errors import InvalidAgentResponse, RequestError, StackError
+from agent.errors import RequestError, StackError
 from agent.foreign import check
-from agent.model import (
-    Artifact,
-    ArtifactUpdate,
-    Event,
-    Json,
-    Message,
-    Metadata,
-    Part,
-    Role,
-    StatusUpdate,
-    TaskState,
-    TaskStatus,
-    timestamp,
-)
-from agent.parts import JSON, TEXT, accepted, write_parts
+from agent.model import TaskState
+from agent.translation import Translation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
+    from agent.model import Event
     from agent.stacks import Stack, TurnEvent, TurnRequest
 
 logger = logging.getLogger(__name__)
 
-ANSWER = "answer"
-CUT_OFF = "The answer was cut off: the model reached its limit of tokens."
 BROKEN_OFF = "The agent ended without an answer."
 INTERNAL = "The agent failed because of an internal error."
-_STOPPED_SHORT = {"out_of_tokens": CUT_OFF}
+CLOSE_SECONDS = 3.0
+"""How long a stack may take to give a turn up."""
 
 
 async def execute(
@@ -49,7 +33,7 @@ async def execute(
     ``taken`` are the ids of artifacts that the task has from earlier turns.
     Raises ``RequestError`` when the stack cannot take the message at all; every other failure is a status.
     """
-    turn = _Turn(request, taken)
+    turn = Translation(request, taken)
     events: AsyncIterator[TurnEvent] | None = None
     try:
         events = stack.turn(request)
@@ -65,216 +49,15 @@ async def execute(
     except StackError as exc:
         logger.warning("Turn of task %s failed: %s", request.task_id, exc.message, exc_info=exc)
         yield turn.ended(TaskState.FAILED, exc.message)
-    except Exception:
-        # A stack is foreign code: whatever it raises becomes a failed task, and its text stays in the log.
+    except BaseException as exc:
+        if _gives_up(exc):
+            raise
+        # A stack is foreign code: whatever it raises, SystemExit too, becomes a failed task and not the
+        # end of the server; its text stays in the log.
         logger.exception("Turn of task %s raised", request.task_id)
         yield turn.ended(TaskState.FAILED, INTERNAL)
     finally:
         await _close(events)
-
-
-class _Turn:
-    """What has been said so far in one turn."""
-
-    def __init__(self, request: TurnRequest, taken: Collection[str]) -> None:
-        self._request = request
-        self._taken = taken
-        self._answer = self._unused(ANSWER)
-        self._takes_text = accepted(TEXT, request.accepted_output_modes)
-        self._working = False
-        self._text: list[str] = []
-        self._begun: set[str] = set()
-        # Texts beside the answer, which are closed with it; a dict for its order.
-        self._open: dict[str, None] = {}
-        self._citations: list[stacks.Citation] = []
-        self._tool_results: list[Json] = []
-        self._usage: stacks.Usage | None = None
-        self.settled = False
-
-    def translate(self, event: TurnEvent) -> Iterator[Event]:  # noqa: C901 - one case a line or two
-        match event:
-            case stacks.TextDelta(text, artifact_id):
-                yield from self._start()
-                yield from self._delta(text, artifact_id or self._answer)
-            case stacks.TurnStarted(str(turn_id)):
-                yield from self._start({"turn_id": turn_id})
-            case stacks.ArtifactPart():
-                yield from self._start()
-                yield from self._artifact(event)
-            case stacks.StepStarted() | stacks.StepEnded():
-                yield self._step(event)
-            case stacks.Citation():
-                self._citations.append(event)
-            case stacks.Usage():
-                self._add(event)
-            case stacks.TurnCompleted(stop_reason, text):
-                yield from self._complete(stop_reason, text)
-            case stacks.InputRequired(text, data):
-                yield from self._interrupt(TaskState.INPUT_REQUIRED, text, data)
-            case stacks.AuthRequired(text, data):
-                yield from self._interrupt(TaskState.AUTH_REQUIRED, text, data)
-            case stacks.Rejected(text) | stacks.Failed(text):
-                refused = isinstance(event, stacks.Rejected)
-                yield self.ended(TaskState.REJECTED if refused else TaskState.FAILED, text)
-            case stacks.DirectMessage(parts):
-                yield from self._direct(parts)
-            case _:
-                raise InvalidAgentResponse
-
-    def ended(
-        self, state: TaskState, text: str = "", *, data: Json = None, metadata: Metadata = None
-    ) -> StatusUpdate:
-        """The status that settles the task; ``text`` and ``data`` go into its message."""
-        self.settled = True
-        parts = [Part(text=text)] if text else []
-        if data is not None:
-            parts.append(Part(data=data, media_type=JSON))
-        known = dict(metadata or {})
-        if self._usage is not None:
-            known["usage"] = msgspec.structs.asdict(self._usage)
-        return self._status(state, self._message(parts) if parts else None, known or None)
-
-    def _start(self, metadata: Metadata = None) -> Iterator[StatusUpdate]:
-        if not self._working or metadata:
-            self._working = True
-            yield self._status(TaskState.WORKING, None, metadata)
-
-    def _step(self, event: stacks.StepStarted | stacks.StepEnded) -> StatusUpdate:
-        self._working = True
-        begins = isinstance(event, stacks.StepStarted)
-        step = {"kind": event.kind, "state": "started" if begins else "ended"}
-        if event.name:
-            step["name"] = event.name
-        if event.detail is not None:
-            step["detail"] = event.detail
-            if not begins and event.kind == "tool_execution":
-                self._tool_results.append({"tool_name": event.name, "result": event.detail})
-        return self._status(TaskState.WORKING, None, {"step": step})
-
-    def _delta(self, text: str, artifact_id: str) -> Iterator[ArtifactUpdate]:
-        if artifact_id == self._answer:
-            self._text.append(text)
-        else:
-            self._open[artifact_id] = None
-        if self._takes_text:
-            append = artifact_id in self._begun
-            self._begun.add(artifact_id)
-            yield self._update(Artifact(artifact_id, [Part(text=text)]), append=append)
-
-    def _artifact(self, event: stacks.ArtifactPart) -> Iterator[ArtifactUpdate]:
-        parts = [part for part in write_parts(event.parts) if self._accepts(part)]
-        if not parts:
-            return
-        append = event.append and event.artifact_id in self._begun
-        self._begun.add(event.artifact_id)
-        if event.last:
-            self._open.pop(event.artifact_id, None)
-        artifact = Artifact(event.artifact_id, parts, name=event.name)
-        yield self._update(artifact, append=append, last=event.last)
-
-    def _complete(self, stop_reason: str, text: str | None) -> Iterator[Event]:
-        yield from self._start()
-        yield from self._whole_text(text)
-        yield from self._data_artifact(
-            "citations", "Citations", [_plain(citation) for citation in self._citations]
-        )
-        yield from self._data_artifact("tool_results", "Tool results", self._tool_results)
-        yield self.ended(
-            TaskState.COMPLETED,
-            _STOPPED_SHORT.get(stop_reason, ""),
-            metadata={"stop_reason": stop_reason},
-        )
-
-    def _whole_text(self, text: str | None) -> Iterator[ArtifactUpdate]:
-        """Close all text: nothing is said twice unless the stack corrects what it streamed."""
-        if not self._takes_text:
-            yield from self._text_as_data("".join(self._text) if text is None else text)
-            return
-        for artifact_id in self._open:
-            yield self._update(Artifact(artifact_id, [Part(text="")]), append=True, last=True)
-        streamed = "".join(self._text)
-        if text is not None and text != streamed and (text or self._answer in self._begun):
-            append = bool(self._text) and text.startswith(streamed)
-            rest = text[len(streamed) :] if append else text
-            yield self._update(Artifact(self._answer, [Part(text=rest)]), append=append, last=True)
-        elif self._answer in self._begun:
-            yield self._update(Artifact(self._answer, [Part(text="")]), append=True, last=True)
-
-    def _text_as_data(self, text: str) -> Iterator[ArtifactUpdate]:
-        """The answer of a caller who takes JSON only."""
-        if text:
-            part = Part(data={"text": text}, media_type=JSON)
-            yield self._update(Artifact(self._answer, [part]), last=True)
-
-    def _data_artifact(
-        self, artifact_id: str, name: str, items: list[Json]
-    ) -> Iterator[ArtifactUpdate]:
-        if items and accepted(JSON, self._request.accepted_output_modes):
-            part = Part(data={artifact_id: items}, media_type=JSON)
-            artifact = Artifact(self._unused(artifact_id), [part], name=name)
-            yield self._update(artifact, last=True)
-
-    def _unused(self, name: str) -> str:
-        """What was said before a question stays as it is: what follows has artifacts of its own."""
-        if name not in self._taken:
-            return name
-        names = (f"{name}-{number}" for number in range(2, len(self._taken) + 3))
-        return next(one for one in names if one not in self._taken)
-
-    def _interrupt(self, state: TaskState, text: str, data: Json) -> Iterator[Event]:
-        yield from self._start()
-        yield from self._whole_text(None)
-        yield self.ended(state, text, data=data)
-
-    def _direct(self, parts: tuple[stacks.Part, ...]) -> Iterator[Event]:
-        self.settled = True
-        if self._working:
-            # Too late for a message without a task: it becomes the last word of this one.
-            message = self._message(write_parts(parts))
-            yield self._status(TaskState.COMPLETED, message, None)
-        else:
-            yield Message(
-                message_id=str(uuid.uuid4()),
-                role=Role.AGENT,
-                parts=write_parts(parts),
-                context_id=self._request.context_id,
-            )
-
-    def _add(self, usage: stacks.Usage) -> None:
-        spent = self._usage or stacks.Usage(0, 0)
-        self._usage = stacks.Usage(
-            spent.input_tokens + usage.input_tokens, spent.output_tokens + usage.output_tokens
-        )
-
-    def _accepts(self, part: Part) -> bool:
-        media_type = part.media_type or ("text/plain" if part.text is not None else JSON)
-        return accepted(media_type, self._request.accepted_output_modes)
-
-    def _message(self, parts: list[Part]) -> Message:
-        return Message(
-            message_id=str(uuid.uuid4()),
-            role=Role.AGENT,
-            parts=parts,
-            context_id=self._request.context_id,
-            task_id=self._request.task_id,
-        )
-
-    def _status(
-        self, state: TaskState, message: Message | None, metadata: Metadata
-    ) -> StatusUpdate:
-        return StatusUpdate(
-            self._request.task_id,
-            self._request.context_id,
-            TaskStatus(state, message, timestamp()),
-            metadata,
-        )
-
-    def _update(
-        self, artifact: Artifact, *, append: bool = False, last: bool = False
-    ) -> ArtifactUpdate:
-        return ArtifactUpdate(
-            self._request.task_id, self._request.context_id, artifact, append, last
-        )
 
 
 async def _close(events: AsyncIterator[TurnEvent] | None) -> None:
@@ -283,10 +66,19 @@ async def _close(events: AsyncIterator[TurnEvent] | None) -> None:
     if close is None:
         return
     try:
-        await close()
-    except Exception:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await close()
+    except TimeoutError:
+        logger.exception("A turn was not closed within %s seconds", CLOSE_SECONDS)
+    except BaseException as exc:
+        if _gives_up(exc):
+            raise
         logger.exception("A turn could not be closed")
 
 
-def _plain(citation: stacks.Citation) -> Json:
-    return {k: v for k, v in msgspec.structs.asdict(citation).items() if v is not None}
+def _gives_up(exc: BaseException) -> bool:
+    """Whether the turn is given up from our side; a stack may raise the same for reasons of its own."""
+    if isinstance(exc, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(exc, GeneratorExit)

@@ -33,8 +33,9 @@ class Feed:
         self._encoded: dict[str, list[bytes]] = {STORED.version: []}
         self._shown = 0
         self._ended = False
-        self._followers: list[asyncio.Future[bool]] = []
-        self._awaiting_end: list[asyncio.Future[None]] = []
+        # Dicts for their order; who stops waiting leaves nothing behind.
+        self._followers: dict[asyncio.Future[bool], None] = {}
+        self._awaiting_end: dict[asyncio.Future[None], None] = {}
 
     def __len__(self) -> int:
         """How many events there are, shown or not."""
@@ -66,14 +67,14 @@ class Feed:
         self._wake()
 
     async def follow(
-        self, encoder: Encoder, idle: float
-    ) -> AsyncGenerator[list[tuple[int, bytes]]]:
-        """Yield what is new as (seq, encoded event), in order.
+        self, encoder: Encoder, idle: float, after: int = 0
+    ) -> AsyncGenerator[list[tuple[int | None, bytes]]]:
+        """Yield what comes after number ``after`` as (seq, encoded event), in order.
 
         An empty list tells of ``idle`` seconds of silence. Ends with the feed; raises its error.
         """
         loop = asyncio.get_running_loop()
-        heard, told_at = 0, -GATHER_SECONDS
+        heard, told_at = max(0, after - self.first_seq + 1), -GATHER_SECONDS
         while True:
             if heard < self._shown:
                 if not self._ended and (early := told_at + GATHER_SECONDS - loop.time()) > 0:
@@ -90,12 +91,29 @@ class Feed:
 
     async def ended(self) -> None:
         """Wait for the end; raises the feed's error."""
-        if not self._ended:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._awaiting_end.append(waiter)
-            await waiter
+        await self.closed()
         if self.error is not None:
             raise self.error
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether any event was shown: the first, which is the task, was stored then."""
+        return self._shown > 0
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether there is no more to come."""
+        return self._ended
+
+    async def closed(self) -> None:
+        """Wait for the end, however it comes."""
+        if not self._ended:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._awaiting_end[waiter] = None
+            try:
+                await waiter
+            finally:
+                del self._awaiting_end[waiter]
 
     async def opened(self) -> None:
         """Wait until there is something to follow; raises the error if there never will be."""
@@ -110,7 +128,7 @@ class Feed:
         return encoded
 
     def _wake(self) -> None:
-        followers, self._followers = self._followers, []
+        followers, self._followers = self._followers, {}
         for follower in followers:
             if not follower.done():
                 follower.set_result(True)
@@ -119,14 +137,14 @@ class Feed:
         """Wait for news; returns False when ``seconds`` passed without."""
         loop = asyncio.get_running_loop()
         follower: asyncio.Future[bool] = loop.create_future()
-        self._followers.append(follower)
-        if seconds is None:
-            return await follower
-        timer = loop.call_later(seconds, _give_up, follower)
+        self._followers[follower] = None
+        timer = None if seconds is None else loop.call_later(seconds, _give_up, follower)
         try:
             return await follower
         finally:
-            timer.cancel()
+            self._followers.pop(follower, None)
+            if timer is not None:
+                timer.cancel()
 
 
 def _give_up(follower: asyncio.Future[bool]) -> None:

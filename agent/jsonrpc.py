@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from jsonrpcserver import Result, Success, async_dispatch_to_serializable
 from msgspec import UNSET
-from starlette.datastructures import QueryParams
 
-from agent.dialects import Trimmed
 from agent.dialects.v0_3 import Dialect03
 from agent.dialects.v1_0 import Dialect1
 from agent.errors import (
@@ -20,6 +17,7 @@ from agent.errors import (
     InvalidRequest,
     MethodNotFound,
     VersionNotSupported,
+    WrongContentType,
 )
 from agent.rpc_answer import (
     RpcError,
@@ -30,97 +28,114 @@ from agent.rpc_answer import (
     result_head,
     success,
     unexpected,
-    wrong_content_type,
 )
 from agent.rpc_body import BadCall, Call, Disconnected, is_json, read_body, read_calls
+from agent.service_parameters import headers_of, read_service_parameters, version_of
 from agent.sse import stream_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from agent.auth.base import Authenticator
     from agent.dialects import Dialect, Encoder
-    from agent.model import Caller
+    from agent.following import Followed
+    from agent.operations import Asked, Operations, Unary
     from agent.rpc_body import CallId
-    from agent.run import Run
-    from agent.service import Service
     from agent.settings import Settings
 
 LATEST: Dialect = Dialect1()
 OLDER: Dialect = Dialect03()
-STREAM = "stream"
-_SPOKEN = frozenset({"", LATEST.version, OLDER.version})
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """Who asks, and the A2A version that the request names ("" when it names none)."""
-
-    caller: Caller
-    version: str
-
-    @property
-    def dialect(self) -> Dialect:
-        """How errors are said that belong to no method."""
-        return _of_version(self.version)
 
 
 class JsonRpc:
     """``POST /a2a`` and ``POST /``, as an ASGI application."""
 
-    def __init__(self, service: Service, authenticator: Authenticator, settings: Settings) -> None:
+    def __init__(
+        self, operations: Operations, authenticator: Authenticator, settings: Settings
+    ) -> None:
         """Build the one table of methods."""
-        self._service = service
+        self._operations = operations
         self._authenticator = authenticator
         self._body_bytes = settings.limits.body_bytes
         self._keep_alive = settings.a2a.keep_alive_seconds
+        self._idle = settings.limits.stream_idle_seconds
         self._strict = settings.a2a.strict_version
         self._dialects = {
             method: (dialect, operation)
             for dialect in (LATEST, OLDER)
             for method, operation in dialect.methods.items()
         }
-        self._refused = {
-            method: (dialect, error)
-            for dialect in (LATEST, OLDER)
-            for method, error in dialect.refused.items()
-        }
         self._unary = {
-            method: self._method(dialect, operation)
+            method: _method(dialect, operations.unary[operation])
             for method, (dialect, operation) in self._dialects.items()
-            if operation != STREAM
+            if operation in operations.unary
         }
         self._methods = {name: _for_jsonrpcserver(method) for name, method in self._unary.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        version = headers.get("a2a-version") or _version_in_query(scope["query_string"])
-        dialect = _of_version(version)
+        headers = headers_of(scope)
+        dialect = of_version(version_of(headers, scope["query_string"]))
         try:
-            asked = Asked(await self._authenticator.caller(headers), version)
+            caller = await self._authenticator.caller(headers)
             body = await read_body(receive, self._body_bytes, headers.get("content-length"))
             if not is_json(headers.get("content-type", "")):
-                error = wrong_content_type(dialect)
-                return await answer(send, failure(None, error), error)
+                raise WrongContentType
             calls = read_calls(body)
         except Disconnected:
             return None
         except AgentError as exc:
             error = describe(exc, dialect)
             return await answer(send, failure(None, error), error)
+        try:
+            parameters = read_service_parameters(headers, scope["query_string"])
+            asked = self._operations.asked(caller, parameters)
+        except AgentError as exc:
+            return await self._refuse(calls, exc, dialect, send)
+        return await self._answer(asked, calls, receive, send)
+
+    async def _answer(
+        self,
+        asked: Asked,
+        calls: Call | BadCall | list[Call | BadCall],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if asked.extensions:
+            send = echoing(send, asked.extensions)
         if isinstance(calls, list):
             return await self._batch(asked, calls, send)
-        if isinstance(calls, Call) and self._operation(calls) == STREAM:
+        if isinstance(calls, Call) and self._operation(calls) in self._operations.streaming:
             return await self._stream(asked, calls, receive, send)
         return await self._single(asked, calls, send)
 
     def _operation(self, call: Call) -> str | None:
         known = self._dialects.get(call.method)
         return known[1] if known else None
+
+    async def _refuse(
+        self,
+        calls: Call | BadCall | list[Call | BadCall],
+        exc: AgentError,
+        dialect: Dialect,
+        send: Send,
+    ) -> None:
+        """Answer all calls, each in its dialect, with an error that is the request's."""
+        batch = calls if isinstance(calls, list) else [calls]
+        errors = [describe(exc, self._dialect(call, dialect)) for call in batch]
+        bodies = [
+            failure(call.id, error)
+            for call, error in zip(batch, errors, strict=True)
+            if call.id is not UNSET
+        ]
+        if not bodies:
+            await answer_nothing(send)
+        elif isinstance(calls, list):
+            await answer(send, b"[" + b",".join(bodies) + b"]")
+        else:
+            await answer(send, bodies[0], errors[0])
 
     async def _single(self, asked: Asked, call: Call | BadCall, send: Send) -> None:
         """Answer one call straight from the table: jsonrpcserver would cost as much as all the rest."""
@@ -162,55 +177,32 @@ class JsonRpc:
         try:
             self._check(asked, call)
         except AgentError as exc:
-            return describe(exc, self._dialect(asked, call))
+            return describe(exc, self._dialect(call, of_version(asked.parameters.version)))
         return None
 
     def _check(self, asked: Asked, call: Call | BadCall) -> None:
         """Refuse what no method can answer."""
-        if asked.version not in _SPOKEN:
-            _check_version(asked.version)
+        asked.parameters.check_version()
         if isinstance(call, BadCall):
             raise InvalidRequest(call.problem)
         operation = self._operation(call)
         if operation is None:
-            _, error = self._refused.get(call.method, (None, MethodNotFound))
-            raise error
-        if operation == STREAM:
+            raise MethodNotFound
+        if operation in self._operations.streaming:
             raise InvalidRequest("A streaming method cannot be part of a batch")
         self._check_strictly(asked, call)
 
     def _check_strictly(self, asked: Asked, call: Call) -> None:
-        if self._strict and asked.dialect is not self._dialects[call.method][0]:
+        version = of_version(asked.parameters.version)
+        if self._strict and version is not self._dialects[call.method][0]:
             raise VersionNotSupported(
-                f"{call.method} is not a method of A2A {asked.dialect.version}, "
+                f"{call.method} is not a method of A2A {version.version}, "
                 "which is the version of this request"
             )
 
-    def _dialect(self, asked: Asked, call: Call | BadCall) -> Dialect:
-        name = call.method if isinstance(call, Call) else ""
-        known = self._dialects.get(name) or self._refused.get(name)
-        return known[0] if known else asked.dialect
-
-    def _method(
-        self, dialect: Dialect, operation: str
-    ) -> Callable[[Asked, bytes], Awaitable[bytes | RpcError]]:
-        run = {"send": self._send, "get": self._get}[operation]
-
-        async def method(asked: Asked, params: bytes) -> bytes | RpcError:
-            try:
-                return await run(dialect, asked.caller, params)
-            except AgentError as exc:
-                return describe(exc, dialect)
-            except Exception as exc:  # noqa: BLE001 - the outermost handler of a call
-                return unexpected(exc, dialect)
-
-        return method
-
-    async def _send(self, dialect: Dialect, caller: Caller, params: bytes) -> bytes:
-        return dialect.event(await self._service.send(caller, dialect.read_send(params)))
-
-    async def _get(self, dialect: Dialect, caller: Caller, params: bytes) -> bytes:
-        return dialect.task(await self._service.get(caller, dialect.read_get(params)))
+    def _dialect(self, call: Call | BadCall, otherwise: Dialect) -> Dialect:
+        known = self._dialects.get(call.method) if isinstance(call, Call) else None
+        return known[0] if known else otherwise
 
     async def _stream(self, asked: Asked, call: Call, receive: Receive, send: Send) -> None:
         dialect = self._dialects[call.method][0]
@@ -220,35 +212,43 @@ class JsonRpc:
             return await answer_nothing(send)
         if isinstance(started, RpcError):
             return await answer(send, failure(call_id, started), started)
-        run, encoder = started
+        followed, encoder = started
         return await stream_events(
-            run,
-            encoder,
-            head=result_head(call_id),
+            followed.follow(encoder, self._keep_alive),
+            wrapping=(result_head(call_id), b"}"),
             failed=lambda exc: failure(call_id, describe(exc, dialect)),
-            keep_alive=self._keep_alive,
+            idle=self._idle,
             receive=receive,
             send=send,
         )
 
     async def _started(
         self, asked: Asked, call: Call, dialect: Dialect
-    ) -> tuple[Run, Encoder] | RpcError:
-        """Run the message of a streaming method; returns when there is something to stream."""
+    ) -> tuple[Followed, Encoder] | RpcError:
+        """Run a streaming method; returns when there is something to stream."""
         try:
-            _check_version(asked.version)
+            asked.parameters.check_version()
             self._check_strictly(asked, call)
-            request = dialect.read_send(call.params)
-            run = await self._service.stream(asked.caller, request)
-            if call.id is not UNSET:
-                await run.feed.opened()
+            operation = self._operations.streaming[self._dialects[call.method][1]]
+            return await operation(dialect, asked, call.params)
         except AgentError as exc:
             return describe(exc, dialect)
         except Exception as exc:  # noqa: BLE001 - the outermost handler of a call
             return unexpected(exc, dialect)
-        if request.history_length is None:
-            return run, dialect
-        return run, Trimmed(dialect, request.history_length)
+
+
+def _method(
+    dialect: Dialect, operation: Unary
+) -> Callable[[Asked, bytes], Awaitable[bytes | RpcError]]:
+    async def method(asked: Asked, params: bytes) -> bytes | RpcError:
+        try:
+            return await operation(dialect, asked, params)
+        except AgentError as exc:
+            return describe(exc, dialect)
+        except Exception as exc:  # noqa: BLE001 - the outermost handler of a call
+            return unexpected(exc, dialect)
+
+    return method
 
 
 def _for_jsonrpcserver(
@@ -278,19 +278,19 @@ def _valid_already(request: Any) -> Any:
     return request
 
 
-def _check_version(version: str) -> None:
-    if version and ".".join(version.strip().split(".")[:2]) not in {LATEST.version, OLDER.version}:
-        raise VersionNotSupported(
-            f"This agent speaks A2A {LATEST.version} and {OLDER.version} on this URL"
-        )
-
-
-def _of_version(version: str) -> Dialect:
-    """The dialect of a version; none named is 0.3 (1.0 section 3.6.2)."""
+def of_version(version: str) -> Dialect:
+    """Return the dialect of a version; none named is 0.3 (1.0 section 3.6.2)."""
     return LATEST if version.startswith("1") else OLDER
 
 
-def _version_in_query(query: bytes) -> str:
-    # The names of service parameters are case-insensitive (1.0 section 3.2.6).
-    given = {name.lower(): value for name, value in QueryParams(query).items()} if query else {}
-    return given.get("a2a-version", "")
+def echoing(send: Send, extensions: tuple[str, ...]) -> Send:
+    """Return ``send`` with the extensions that are in use in the response's headers (1.0 section 4.6)."""
+    value = ", ".join(extensions).encode("latin-1", "replace")
+    added = [(b"a2a-extensions", value), (b"x-a2a-extensions", value)]
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *added]}
+        await send(message)
+
+    return sending

@@ -133,16 +133,45 @@ type Event = Task | Message | StatusUpdate | ArtifactUpdate
 """What a stream consists of (``StreamResponse``)."""
 
 
+class PushAuthentication(msgspec.Struct, frozen=True):
+    """How a webhook wants to be called: HTTP authentication schemes, the preferred one first."""
+
+    schemes: tuple[str, ...]
+    credentials: str | None = None
+
+
+class PushConfig(msgspec.Struct, frozen=True):
+    """Where a task's changes are sent; ``id`` and ``task_id`` are empty until they are known.
+
+    ``version`` is the A2A version of whoever asked for it, which picks the shape of the body.
+    """
+
+    url: str
+    version: str
+    id: str = ""
+    task_id: str = ""
+    tenant: str = ""
+    token: str | None = None
+    authentication: PushAuthentication | None = None
+
+
 class SendRequest(msgspec.Struct, frozen=True):
-    """``message/send`` and ``message/stream``. ``history_length`` None means all of it."""
+    """``message/send`` and ``message/stream``. ``history_length`` None means all of it.
+
+    ``extensions`` are those in use for this request; ``idempotency_key`` and ``last_event_id`` come
+    from the headers of the same names.
+    """
 
     message: Message
     tenant: str = ""
     accepted_output_modes: tuple[str, ...] = ()
     history_length: int | None = None
     return_immediately: bool = False
-    push_config: Json = None
+    push_config: PushConfig | None = None
     metadata: Metadata = None
+    extensions: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    last_event_id: int | None = None
 
 
 class GetRequest(msgspec.Struct, frozen=True):
@@ -151,6 +180,67 @@ class GetRequest(msgspec.Struct, frozen=True):
     id: str
     tenant: str = ""
     history_length: int | None = None
+
+
+class TaskRequest(msgspec.Struct, frozen=True):
+    """What only names a task: ``tasks/cancel``, and deleting it."""
+
+    id: str
+    tenant: str = ""
+
+
+class SubscribeRequest(msgspec.Struct, frozen=True):
+    """``tasks/resubscribe``; ``last_event_id`` is the number of the last event that was heard."""
+
+    id: str
+    tenant: str = ""
+    last_event_id: int | None = None
+
+
+class ListRequest(msgspec.Struct, frozen=True):
+    """``ListTasks`` (section 3.1.4); ``updated_after`` is in milliseconds since the epoch, inclusive."""
+
+    tenant: str = ""
+    context_id: str = ""
+    status: TaskState | None = None
+    page_size: int = 50
+    page_token: str = ""
+    history_length: int | None = None
+    updated_after: int | None = None
+    include_artifacts: bool = False
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    """What ``ListTasks`` answers; ``total_size`` counts all that the filters match."""
+
+    tasks: list[Task]
+    next_page_token: str
+    page_size: int
+    total_size: int
+
+
+class PushConfigRequest(msgspec.Struct, frozen=True):
+    """Names one push notification configuration; an ``id`` of None is 0.3's "the one there is"."""
+
+    task_id: str
+    id: str | None
+    tenant: str = ""
+
+
+class PushConfigsRequest(msgspec.Struct, frozen=True):
+    """Asks for a task's push notification configurations; 0 is no limit."""
+
+    task_id: str
+    tenant: str = ""
+    page_size: int = 0
+    page_token: str = ""
+
+
+class PushConfigPage(msgspec.Struct, frozen=True):
+    """Push notification configurations of one task."""
+
+    configs: list[PushConfig]
+    next_page_token: str = ""
 
 
 class Caller(msgspec.Struct, frozen=True):

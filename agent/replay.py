@@ -11,9 +11,9 @@ from agent.model import ArtifactUpdate, Event, Message, StatusUpdate, Task
 from agent.task_builder import TaskBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from a2a_state.tasks import StoredTask
+    from a2a_state.tasks import LogRow, StoredTask
 
 
 class _Stored(msgspec.Struct, frozen=True, rename="camel"):
@@ -39,6 +39,19 @@ def restore(stored: StoredTask) -> Task:
     except msgspec.MsgspecError as exc:
         raise StateError from exc
     return builder.task()
+
+
+def numbered(rows: Iterable[LogRow], after: int) -> list[tuple[int, Event]]:
+    """Return the events of the log's rows after number ``after``; raises ``StateError``."""
+    try:
+        return [
+            (seq, event)
+            for row in rows
+            for seq, event in enumerate(events(row.body), row.first_seq)
+            if seq > after
+        ]
+    except msgspec.MsgspecError as exc:
+        raise StateError from exc
 
 
 def events(body: bytes) -> Iterator[Event]:

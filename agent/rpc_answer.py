@@ -14,10 +14,12 @@ import msgspec
 from agent.dialects.errors import INTERNAL_ERROR, error_code
 from agent.errors import (
     AgentError,
-    ContentTypeNotSupported,
+    KeyReused,
     PayloadTooLarge,
+    ServerStopping,
     StateUnavailable,
     TooManyTasks,
+    WrongContentType,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ _STATUS: dict[type[AgentError], int] = {
     PayloadTooLarge: 413,
     TooManyTasks: 429,
     StateUnavailable: 503,
+    ServerStopping: 503,
+    KeyReused: 409,
+    WrongContentType: 415,
 }
 _JSON = (b"content-type", b"application/json")
 
@@ -69,12 +74,6 @@ def unexpected(error: BaseException, dialect: Dialect) -> RpcError:
     request_id = secrets.token_hex(8)
     logger.error("Internal error %s", request_id, exc_info=error)
     return RpcError(INTERNAL_ERROR, "Internal error", dialect.request_data(request_id))
-
-
-def wrong_content_type(dialect: Dialect) -> RpcError:
-    """Refuse the Content-Type of the HTTP request."""
-    error = ContentTypeNotSupported("The Content-Type must be application/json")
-    return RpcError(error_code(error), error.message, dialect.error_data(error), 415)
 
 
 def result_head(call_id: CallId) -> bytes:

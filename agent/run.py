@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,7 @@ from agent.model import (
     Caller,
     Event,
     Message,
+    Metadata,
     Part,
     Role,
     StatusUpdate,
@@ -33,10 +35,11 @@ from agent.model import (
 from agent.task_builder import TaskBuilder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from a2a_state.contexts import Context
-    from a2a_state.journal import Journal
     from agent.errors import AgentError
-    from agent.lease import Holder
+    from agent.state import State
 
 FLUSH_SECONDS = 0.1
 
@@ -46,29 +49,38 @@ class Run:
 
     def __init__(
         self,
-        journal: Journal,
-        holder: Holder,
+        state: State,
         caller: Caller,
         task: Task,
         row: TaskRow | None = None,
         *,
-        seq: int | None = None,
+        request: bytes | None = None,
+        recovers_from: int | None = None,
+        committed: Callable[[str], None] | None = None,
     ) -> None:
-        """Go on with ``row``'s task, which ``holder`` has taken, or start a new one.
+        """Go on with ``row``'s task, which this process has taken, or start a new one.
 
-        ``seq`` is the last number that followers can have seen of another run; ``row``'s by default.
+        ``request`` is stored with the task. ``recovers_from`` is the last number that followers can
+        have seen of a run that broke off, whose task they know. ``committed`` hears the task's id
+        when a change of state is stored.
         """
         self.caller = caller
         self.message: Message | None = None
-        self.begun = False
-        self._journal = journal
-        self._holder = holder
+        self.conversation_id: str | None = None
+        self.settled = task.status.state in SETTLED
+        """Whether the last event ended or interrupted the task."""
+        self.begun = recovers_from is not None
+        self._request = request
+        self._told = committed
+        self._journal = state.journal
+        self._holder = state.holder
         self._fence = row.fence if row else 1
-        self.feed = Feed((seq or (row.seq if row else 0)) + 1)
-        self._turn_id = row.turn_id if row else None
+        self.feed = Feed((recovers_from or (row.seq if row else 0)) + 1)
+        self.turn_id = row.turn_id if row else None
         self._builder = TaskBuilder(task)
         self._context: Context | None = None
-        self._created_at = now()
+        self._created_at = row.created_at if row else now()
+        self._released = False
         # Numbers of events: handed to the journal; committed; up to the last change of state, which
         # followers may not hear of before it is committed.
         self._collected = 0
@@ -82,11 +94,6 @@ class Run:
     def task_id(self) -> str:
         """The task's id."""
         return self._builder.id
-
-    @property
-    def settled(self) -> bool:
-        """Whether the last event ended or interrupted the task."""
-        return self._builder.status.state in SETTLED
 
     def task(self) -> Task:
         """Return the task as of the last event."""
@@ -115,7 +122,8 @@ class Run:
         self.feed.add(event)
         self._builder.apply(event)
         if isinstance(event, StatusUpdate):
-            self._turn_id = (event.metadata or {}).get("turn_id", self._turn_id)
+            self.settled = event.status.state in SETTLED
+            self.turn_id = (event.metadata or {}).get("turn_id", self.turn_id)
             self._save()
         else:
             self._pass_on()
@@ -125,16 +133,37 @@ class Run:
         self.begin()
         if self.settled:
             return
-        task_id, context_id = self._builder.id, self._builder.context_id
         message = Message(
             message_id=str(uuid.uuid4()),
             role=Role.AGENT,
             parts=[Part(text=text)],
-            task_id=task_id,
-            context_id=context_id,
+            task_id=self._builder.id,
+            context_id=self._builder.context_id,
         )
-        status = TaskStatus(TaskState.FAILED, message, timestamp())
-        self.publish(StatusUpdate(task_id, context_id, status))
+        self._publish_state(TaskState.FAILED, message)
+
+    def cancel(self) -> None:
+        """End the task as canceled, also one that waits, unless it has ended."""
+        self.begin()
+        if self._builder.status.state not in TERMINAL:
+            self._publish_state(TaskState.CANCELED, None)
+
+    def hand_over(self) -> None:
+        """Let another process go on with the task at once; nothing is published after this."""
+        self._released = True
+        self._publish_state(TaskState.WORKING, None)
+
+    def recover(self, attempt: int) -> None:
+        """Tell that the turn begins again; artifacts that it makes take the place of those before."""
+        metadata = {"recovery": {"attempt": attempt}}
+        self._publish_state(TaskState.WORKING, None, metadata)
+
+    def _publish_state(
+        self, state: TaskState, message: Message | None, metadata: Metadata = None
+    ) -> None:
+        task_id, context_id = self._builder.id, self._builder.context_id
+        status = TaskStatus(state, message, timestamp())
+        self.publish(StatusUpdate(task_id, context_id, status, metadata))
 
     async def finish(self, error: AgentError | None = None) -> None:
         """Wait until everything is stored; then followers end, by ``error`` if there is one."""
@@ -163,6 +192,7 @@ class Run:
             first_seq=self.feed.first_seq + start,
             last_seq=self.feed.first_seq + self._collected - 1,
             body=b"[" + b",".join(fresh) + b"]",
+            fence=self._fence,
         )
         row = self._row(events) if self._last_state > start else None
         return Entry(row, events, context)
@@ -174,6 +204,8 @@ class Run:
         elif entry.events is not None:
             self._committed = entry.events.last_seq - self.feed.first_seq + 1
             self._show()
+            if self._told is not None and entry.task is not None:
+                self._told(self._builder.id)
         self._writing = self._collected < len(self.feed) and self._flush is None
         if self._written is not None and not self._written.done():
             self._written.set_result(None)
@@ -213,15 +245,21 @@ class Run:
             tenant=self.caller.tenant,
             context_id=self._builder.context_id,
             state=state.value,
-            turn_id=self._turn_id,
+            turn_id=self.turn_id,
             body=STORED.task(self.task()),
             seq=events.last_seq,
             fence=self._fence,
             lease_holder=self._holder.name,
             # Nobody runs a settled task: whoever goes on with it takes it.
-            lease_until=0 if state in SETTLED else self._holder.until(),
+            lease_until=0 if self._released or self.settled else self._holder.until(),
             created_at=self._created_at,
-            updated_at=at,
+            updated_at=_milliseconds(self._builder.status.timestamp) or at,
             ended_at=at if state in TERMINAL else None,
+            request=self._request,
             is_new=events.first_seq == 1,
         )
+
+
+def _milliseconds(at: str | None) -> int:
+    """Return a moment that ``timestamp`` wrote, in milliseconds since the epoch."""
+    return round(datetime.fromisoformat(at).timestamp() * 1000) if at else 0

@@ -9,48 +9,38 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from a2a_state.contexts import Context
+from agent.admission import Admission
 from agent.clock import now
-from agent.errors import AgentError, StackError, TooManyTasks, TurnFailed
+from agent.errors import AgentError, ServerStopping, StackError, TaskTaken, TurnFailed
 from agent.executor import INTERNAL, execute
-from agent.model import Message, Task
+from agent.lease import SEQ_GAP
+from agent.model import Message
+from agent.retold import retold
 from agent.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
-    from a2a_state.contexts import Contexts
-    from a2a_state.journal import Journal
-    from a2a_state.tasks import TaskRow, Tasks
-    from agent.lease import Holder
-    from agent.model import Caller, Event
+    from agent.conversations import Conversations
+    from agent.model import Event
+    from agent.push.push import Push
     from agent.settings.own import Limits
-    from agent.stacks import Stack, TurnRequest
+    from agent.stacks import Stack
+    from agent.state import State
+    from agent.work import Work
 
 logger = logging.getLogger(__name__)
 
-BEGIN_SECONDS = 1.0
-"""A stack may answer with a message instead of a task, or refuse the content: so the task is made
-with its first event, but after this time in any case."""
-
-AT_ONCE_SECONDS = 0.1
-"""The same for a caller who does not want to wait."""
-
+LEAST_EVENT_BYTES = 64
 CLOSE_SECONDS = 3.0
+STACK_CANCEL_SECONDS = 5.0
+# How long a stack may take to give up a turn that is canceled.
+PATIENCE_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 5
 TOO_LONG = "The answer is longer than this server keeps."
 TOOK_TOO_LONG = "The agent did not finish in time."
-
-
-class Work(msgspec.Struct, frozen=True):
-    """A message to be run: as a new task, or as the continuation of ``row``'s."""
-
-    caller: Caller
-    task: Task
-    request: TurnRequest
-    row: TaskRow | None = None
-    is_new_context: bool = False
-    begin_after: float = BEGIN_SECONDS
+STOPPED = "The server was stopped."
+GOES_ON = "The server is stopping; the task goes on: subscribe to it with Last-Event-ID."
 
 
 class Runner:
@@ -59,60 +49,141 @@ class Runner:
     def __init__(
         self,
         stack: Stack,
-        stack_name: str,
-        journal: Journal,
-        contexts: Contexts,
-        tasks: Tasks,
-        holder: Holder,
+        conversations: Conversations,
+        state: State,
+        push: Push,
         limits: Limits,
+        *,
+        hands_over: bool,
     ) -> None:
-        """``stack_name`` marks conversations as belonging to this stack."""
+        """``hands_over`` says that another process goes on with what runs when this one stops."""
+        self.patience = PATIENCE_SECONDS
         self._stack = stack
-        self._stack_name = stack_name
-        self._journal = journal
-        self._contexts = contexts
-        self._tasks = tasks
+        self._conversations = conversations
+        self._state = state
+        self._push = push
         self._limits = limits
-        self._holder = holder
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._owners: dict[str, int] = {}
-        self._starting: dict[tuple[str, str, str], asyncio.Lock] = {}
+        # The number of events is bounded too: whoever takes the task over begins above all of them.
+        self._turn_bytes = min(limits.turn_bytes, SEQ_GAP * LEAST_EVENT_BYTES)
+        self._hands_over = hands_over
+        self._admission = Admission(limits)
+        self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[str, Run] = {}
+        self._canceled: set[str] = set()
+        self._insisting: set[asyncio.Task[None]] = set()
+        self._draining = False
 
-    def start(self, work: Work) -> Run:
-        """Run a message apart from the connection it came by; raises ``TooManyTasks``."""
+    async def start(self, work: Work) -> Run:
+        """Run a message apart from the connection it came by.
+
+        Raises ``TooManyTasks`` and ``ServerStopping``.
+        """
+        self.check_open()
         owner = work.caller.owner
-        running = self._owners.get(owner, 0)
-        if (
-            len(self._jobs) >= self._limits.running_tasks
-            or running >= self._limits.running_tasks_per_owner
-        ):
-            raise TooManyTasks(RETRY_AFTER_SECONDS)
-        run = Run(self._journal, self._holder, work.caller, work.task, work.row)
-        self._owners[owner] = running + 1
+        await self._admission.enter(owner)
+        try:
+            await self._check_still(work)
+            run = Run(
+                self._state,
+                work.caller,
+                work.task,
+                work.row,
+                request=work.stored_request,
+                recovers_from=work.recovers_from,
+                committed=self._push.wake if self._push.enabled else None,
+            )
+        except BaseException:
+            self._admission.leave(owner)
+            raise
+        self._runs[run.task_id] = run
         self._spawn(self._run(run, work), owner, run.task_id)
         return run
 
+    def check_open(self, message: str | None = None) -> None:
+        """Raise ``ServerStopping`` once the server takes no more work."""
+        if self._draining:
+            raise ServerStopping(RETRY_AFTER_SECONDS, message)
+
+    def has_place(self, owner: str) -> bool:
+        """Whether a task of an owner could begin at once."""
+        return self._admission.has_place(owner)
+
+    def run_of(self, task_id: str) -> Run | None:
+        """Return the run of a task that runs here."""
+        return self._runs.get(task_id)
+
     def running(self) -> list[str]:
-        """Return the ids of the tasks that run."""
-        return [job.get_name() for job in self._jobs]
+        """Return the ids of the tasks that run here."""
+        return list(self._jobs)
+
+    async def cancel(self, task_id: str) -> None:
+        """Stop a task that runs here, and wait until it has ended one way or another."""
+        if (job := self.cancel_soon(task_id)) is not None:
+            await asyncio.wait([job], timeout=self.patience + 1)
+
+    def cancel_soon(self, task_id: str) -> asyncio.Task[None] | None:
+        """Stop a task that runs here; returns what is done when its turn has been given up."""
+        run, job = self._runs.get(task_id), self._jobs.get(task_id)
+        if run is None or job is None:
+            return None
+        if not run.settled and task_id not in self._canceled:
+            self._canceled.add(task_id)
+            _stop(run, job)
+            asyncio.get_running_loop().call_later(self.patience, self._insist, run, job)
+        return job
+
+    def give_up(self, task_ids: Iterable[str]) -> None:
+        """Stop the runs of tasks that another process goes on with; followers go on with that one."""
+        for task_id in task_ids:
+            run, job = self._runs.get(task_id), self._jobs.get(task_id)
+            if run and job and not run.settled and run.feed.error is None:
+                run.feed.error = TaskTaken()
+                _stop(run, job)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more work, and wait for what runs for so long."""
+        self._draining = True
+        if self._jobs:
+            await asyncio.wait(self._jobs.values(), timeout=seconds)
 
     async def close(self) -> None:
         """Stop what runs; a stack that does not give up is not waited for."""
-        for job in self._jobs:
-            job.cancel()
+        self._draining = True
+        for task_id, job in self._jobs.items():
+            _stop(self._runs[task_id], job)
         if self._jobs:
-            await asyncio.wait(self._jobs, timeout=CLOSE_SECONDS)
+            await asyncio.wait(self._jobs.values(), timeout=CLOSE_SECONDS)
+
+    def _insist(self, run: Run, job: asyncio.Task[None]) -> None:
+        """End a task whose stack does not give up: what that says later is not heard."""
+        if not (job.done() or run.settled):
+            run.cancel()
+            self._insisting.add(ending := asyncio.create_task(run.finish()))
+            ending.add_done_callback(self._insisting.discard)
+
+    async def _check_still(self, work: Work) -> None:
+        """Look again at what others may have taken while a place was waited for."""
+        key, at = work.key, now()
+        if key is not None and key.created_at + self._state.holder.seconds * 500 <= at:
+            kept = msgspec.structs.replace(key, created_at=at)
+            if not await self._state.keys.replace(key, kept):
+                raise TaskTaken
+        if work.row is not None and work.row.lease_until <= now():
+            raise TaskTaken
+        self.check_open()
 
     def _spawn(self, coroutine: Coroutine[None, None, None], owner: str, task_id: str) -> None:
         job = asyncio.create_task(coroutine, name=task_id)
-        self._jobs.add(job)
+        self._jobs[task_id] = job
         job.add_done_callback(lambda job: self._ended(job, owner))
 
     def _ended(self, job: asyncio.Task[None], owner: str) -> None:
-        self._jobs.discard(job)
-        self._owners[owner] -= 1
-        if not self._owners[owner]:
-            del self._owners[owner]
+        self._admission.leave(owner)
+        task_id = job.get_name()
+        # A follow-up may run already: it is taken as soon as the task waits.
+        if self._jobs.get(task_id) is job:
+            del self._jobs[task_id], self._runs[task_id]
+            self._canceled.discard(task_id)
 
     async def _run(self, run: Run, work: Work) -> None:
         begin = asyncio.get_running_loop().call_later(work.begin_after, run.begin)
@@ -121,27 +192,35 @@ class Runner:
             async with asyncio.timeout(self._limits.turn_seconds):
                 await self._turn(run, work)
         except (TimeoutError, AgentError) as exc:
+            if isinstance(exc, (TimeoutError, TurnFailed)):
+                await self._cancel_turn(run)
             error = _ending(run, exc)
         except Exception:
             # What a stack says may be such that it cannot even be written down.
             logger.exception("Task %s broke", run.task_id)
             run.fail(INTERNAL)
         except asyncio.CancelledError:
-            run.fail("The server was stopped.")
-            raise
+            # It was asked for, here or by ``close``: what remains to be done must not be canceled again.
+            error = await self._stopped(run)
         finally:
             begin.cancel()
             await run.finish(error)
-            if work.row is not None and not run.begun:
-                await self._tasks.release(work.row)
+            if not run.begun:
+                await self._forget(run, work)
 
     async def _turn(self, run: Run, work: Work) -> None:
         request = work.request
-        conversation_id = await self._conversation(run, work)
-        request = msgspec.structs.replace(request, conversation_id=conversation_id)
-        taken = [artifact.artifact_id for artifact in work.task.artifacts]
-        async with aclosing(execute(self._stack, request, taken)) as events:
+        run.conversation_id = await self._conversation(run, work)
+        request = msgspec.structs.replace(request, conversation_id=run.conversation_id)
+        if work.row is not None and work.recovers_from is not None:
+            run.recover(work.row.recoveries)
+            for artifact in retold(work.task, work.kept_artifacts):
+                run.publish(artifact)
+        events = execute(work.stack or self._stack, request, work.kept_artifacts)
+        async with aclosing(events):
             async for event in events:
+                if run.settled:
+                    raise TurnFailed(TOOK_TOO_LONG)
                 self._publish(run, event, continues=work.row is not None)
 
     def _publish(self, run: Run, event: Event, *, continues: bool) -> None:
@@ -150,39 +229,63 @@ class Runner:
         if continues or not isinstance(event, Message):
             run.begin()
         run.publish(event)
-        if run.feed.size > self._limits.turn_bytes and not run.settled:
+        if run.settled:
+            return
+        if run.feed.size > self._turn_bytes:
             raise TurnFailed(TOO_LONG)
 
     async def _conversation(self, run: Run, work: Work) -> str:
-        """Return the conversation of the context, started if need be; parallel messages get the same one."""
         caller, context_id = work.caller, work.task.context_id
-        if work.is_new_context:
-            context = await self._start_conversation(caller, context_id)
-            # Only this message knows the new context: it can be stored along with the task.
-            run.in_context(context)
-            return context.conversation_id
-        key = (caller.owner, caller.tenant, context_id)
-        lock = self._starting.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                known = await self._contexts.get(*key)
-                if known is not None and known.stack == self._stack_name:
-                    return known.conversation_id
-                context = await self._start_conversation(caller, context_id)
-                return (await self._contexts.add(context)).conversation_id
-        finally:
-            if not lock.locked():
-                self._starting.pop(key, None)
+        if not work.is_new_context:
+            return await self._conversations.of(caller, context_id)
+        context = await self._conversations.start(caller, context_id)
+        # Only this message knows the new context: it can be stored along with the task.
+        run.in_context(context)
+        return context.conversation_id
 
-    async def _start_conversation(self, caller: Caller, context_id: str) -> Context:
-        return Context(
-            owner=caller.owner,
-            tenant=caller.tenant,
-            context_id=context_id,
-            stack=self._stack_name,
-            conversation_id=await self._stack.start_conversation(caller.owner),
-            created_at=now(),
-        )
+    async def _stopped(self, run: Run) -> AgentError | None:
+        """Say how a task ends whose turn was stopped; returns what its followers are told instead."""
+        if run.task_id in self._canceled:
+            await self._cancel_turn(run)
+            run.cancel()
+        elif not self._hands_over:
+            run.fail(STOPPED)
+        elif not run.begun:
+            return ServerStopping(RETRY_AFTER_SECONDS)
+        elif not run.settled:
+            run.hand_over()
+            return ServerStopping(RETRY_AFTER_SECONDS, GOES_ON)
+        return None
+
+    async def _cancel_turn(self, run: Run) -> None:
+        """Stop the turn on the stack's side as well: closing its stream may not be enough there."""
+        if run.turn_id is None or run.conversation_id is None:
+            return
+        try:
+            async with asyncio.timeout(STACK_CANCEL_SECONDS):
+                await self._stack.cancel(run.conversation_id, run.turn_id)
+        except (Exception, asyncio.CancelledError):
+            # Whoever cancels this, as ``close`` may, wants the task to end: it is about to.
+            logger.exception("The turn of task %s could not be canceled", run.task_id)
+
+    async def _forget(self, run: Run, work: Work) -> None:
+        """Leave nothing of a message that became no task."""
+        if work.row is not None:
+            await self._state.tasks.release(work.row)
+        if work.push_config_id is not None:
+            await self._push.delete(work.caller, run.task_id, work.push_config_id)
+        if work.key is None:
+            return
+        if run.message is None:
+            await self._state.keys.forget(work.key)
+        else:
+            await self._state.keys.answer(work.key, msgspec.json.encode(run.message))
+
+
+def _stop(run: Run, job: asyncio.Task[None]) -> None:
+    """Cancel a job unless it has settled; in its first step at the earliest, else nothing would end."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(lambda: run.settled or run.feed.is_ended or job.cancel())
 
 
 def _ending(run: Run, exc: TimeoutError | AgentError) -> AgentError | None:

@@ -1,4 +1,4 @@
-"""A run, told as server-sent events: the ``id:`` of an event is its number in the task's log."""
+"""A task, told as server-sent events: the ``id:`` of an event is its number in the task's log."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from agent.errors import AgentError
+from agent.errors import AgentError, StreamEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.types import Message, Receive, Send
 
-    from agent.dialects import Encoder
-    from agent.run import Run
+    from agent.following import Numbered
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +31,18 @@ STALLED_SECONDS = 60.0
 
 
 async def stream_events(
-    run: Run,
-    encoder: Encoder,
+    news: AsyncGenerator[list[Numbered]],
     *,
-    head: bytes,
+    wrapping: tuple[bytes, bytes],
     failed: Callable[[AgentError], bytes],
-    keep_alive: float,
+    idle: float,
     receive: Receive,
     send: Send,
 ) -> None:
-    """Send the events of ``run`` until it ends or the client goes away; the run goes on either way.
+    """Send events until they end or the client goes away; the task goes on either way.
 
-    ``head`` opens each JSON-RPC response, up to its result; ``failed`` writes the response that ends
-    a stream whose run broke.
+    ``wrapping`` stands around each event; ``failed`` writes what ends a stream that broke. A stream
+    without events for ``idle`` seconds is ended: its client may come back for the rest.
     """
     send = impatient = Impatient(send)
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
@@ -53,7 +51,8 @@ async def stream_events(
     gone.add_done_callback(lambda done: done.cancelled() or (following and following.cancel()))
     try:
         try:
-            await _send_events(run, encoder, head, keep_alive, send)
+            async with aclosing(news):
+                await _send_events(news, wrapping, idle, send)
         except AgentError as exc:
             await _send_body(send, b"data: " + failed(exc) + b"\n\n")
         await send({"type": "http.response.body", "body": b""})
@@ -104,15 +103,25 @@ class Impatient:
 
 
 async def _send_events(
-    run: Run, encoder: Encoder, head: bytes, keep_alive: float, send: Send
+    news: AsyncGenerator[list[Numbered]], wrapping: tuple[bytes, bytes], idle: float, send: Send
 ) -> None:
-    if run.message is not None and not run.begun:
-        await _send_body(send, b"data: " + head + encoder.event(run.message) + b"}\n\n")
-        return
-    async with aclosing(run.feed.follow(encoder, keep_alive)) as news:
-        async for events in news:
-            frames = [b"id: %d\ndata: %b%b}\n\n" % (seq, head, event) for seq, event in events]
-            await _send_body(send, b"".join(frames) or KEEP_ALIVE)
+    head, tail = wrapping
+    heard_at = asyncio.get_running_loop().time()
+    async for events in news:
+        if events:
+            heard_at = asyncio.get_running_loop().time()
+            await _send_body(send, b"".join([_frame(event, head, tail) for event in events]))
+        elif asyncio.get_running_loop().time() - heard_at >= idle:
+            raise StreamEnded
+        else:
+            await _send_body(send, KEEP_ALIVE)
+
+
+def _frame(event: Numbered, head: bytes, tail: bytes) -> bytes:
+    seq, body = event
+    if seq is None:
+        return b"data: %b%b%b\n\n" % (head, body, tail)
+    return b"id: %d\ndata: %b%b%b\n\n" % (seq, head, body, tail)
 
 
 async def _send_body(send: Send, body: bytes) -> None:

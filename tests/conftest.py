@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conformance.report import pytest_terminal_summary  # noqa: F401 - a hook
 from tests.fakes import server
 from tests.fakes.postgres import Postgres, run_postgres
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+# Tests start programs while gRPC runs in the same process: its handlers of forks would break them.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 SETTINGS_PREFIXES = ("LLAMASTACK_A2A__", "LLAMA_STACK_", "OPENAI_")
 

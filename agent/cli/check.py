@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 def check(config: Path | None) -> None:
     """Validate configuration, card, database and stack; say what is wrong and where."""
     from agent.app import make_authenticator
+    from agent.grpc_binding import check_grpc
     from agent.settings.unused import unused
 
     settings = settings_from(config, {})
     make_authenticator(settings)
+    check_grpc(settings)
     click.echo(f"configuration  ok: {config or 'defaults and environment'}")
     if names := unused(settings):
         click.echo(f"               without effect in this version: {', '.join(names)}")

@@ -12,8 +12,10 @@ from agent.cli import exits
 from agent.cli.card import card
 from agent.cli.check import check
 from agent.cli.migrate import migrate
+from agent.cli.push import push
 from agent.cli.send import send
 from agent.cli.serve import serve
+from agent.cli.tasks import tasks
 from agent.errors import AgentError, SettingsError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, check, migrate, card, send):
+for command in (serve, check, migrate, card, send, tasks, push):
     cli.add_command(command)
 
 

@@ -1,9 +1,9 @@
-"""Errors of the A2A client -> one line and an exit code."""
+"""The A2A client of the commands; its errors become one line and an exit code."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +11,25 @@ import click
 from agent.cli import exits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from a2a.client import Client
+
+
+@asynccontextmanager
+async def agent_at(url: str) -> AsyncIterator[Client]:
+    """Connect to any A2A agent, of 1.0 or 0.3; errors within the block exit."""
+    import httpx
+    from a2a.client import ClientConfig, create_client
+    from a2a.utils import TransportProtocol
+
+    with reaching(url):
+        # A model may think for long; the server keeps the connection alive meanwhile.
+        http = httpx.AsyncClient(timeout=httpx.Timeout(10, read=60))
+        bindings = [TransportProtocol.JSONRPC, TransportProtocol.HTTP_JSON]
+        config = ClientConfig(httpx_client=http, supported_protocol_bindings=list(bindings))
+        async with http, await create_client(url, config) as client:
+            yield client
 
 
 @contextmanager

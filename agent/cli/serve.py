@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 65
+STARTED = "LLAMASTACK_A2A_STARTED"
+"""Tells the worker processes when the server was started, so that they serve the same card."""
 
 
 @click.command()
@@ -72,8 +75,9 @@ def app_of_environment() -> Starting:
 
     config = os.environ.get(CONFIG)
     _tune_interpreter()
-    app = create_app(settings_from(Path(config) if config else None, {}))
-    return Starting(Stopping(app))
+    started = datetime.fromisoformat(os.environ[STARTED]) if STARTED in os.environ else None
+    settings = settings_from(Path(config) if config else None, {})
+    return Starting(Stopping(create_app(settings, started), settings.a2a.drain_seconds))
 
 
 def _serve_one(settings: Settings) -> None:
@@ -91,7 +95,7 @@ def _serve_one(settings: Settings) -> None:
             if self.started:
                 _announce(settings)
 
-    app = Starting(Stopping(create_app(settings)))
+    app = Starting(Stopping(create_app(settings), settings.a2a.drain_seconds))
     server = Server(_uvicorn(settings, app))
     try:
         server.run()
@@ -131,6 +135,7 @@ def _serve_many(settings: Settings, config: Path | None, variables: dict[str, st
     # What cannot be served is told once, here: a worker that fails is started again and again.
     create_app(settings)
     os.environ.update(variables)
+    os.environ[STARTED] = datetime.now(UTC).isoformat()
     if config is not None:
         os.environ[CONFIG] = str(config)
     uvicorn_config = _uvicorn(settings, "agent.cli.serve:app_of_environment")
@@ -154,6 +159,7 @@ def _uvicorn(settings: Settings, app: Any) -> Config:
         workers=service.workers,
         root_path=service.root_path,
         access_log=service.access_log,
+        http=_http(),
         log_level="info",
         log_config=_logging(colored=service.color_log and sys.stderr.isatty()),
         ws="none",
@@ -164,6 +170,15 @@ def _uvicorn(settings: Settings, app: Any) -> Config:
         ssl_keyfile=tls.tls_key_path,
         ssl_keyfile_password=_password(tls.tls_key_password),
     )
+
+
+def _http() -> Any:
+    """Return the HTTP protocol; without httptools it is h11's, which has a bound of its own."""
+    try:
+        from agent.cli.bounded_http import BoundedHttp
+    except ImportError:
+        return "auto"
+    return BoundedHttp
 
 
 def _password(path: Path | None) -> str | None:

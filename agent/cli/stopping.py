@@ -8,15 +8,13 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from agent.app import STOP
+from agent.app import DRAIN, STOP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-TASK_SECONDS = 5.0
-"""How long tasks may go on; the server cuts connections later than that."""
 
 
 class Stopping:
@@ -25,8 +23,8 @@ class Stopping:
     The server alone would wait for the connections, and the connections for the tasks.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float = TASK_SECONDS) -> None:
-        """Wrap ``app``."""
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        """Wrap ``app``; tasks may go on for ``seconds``."""
         self.app = app
         self.seconds = seconds
         self._stopping: asyncio.Task[None] | None = None
@@ -43,11 +41,14 @@ class Stopping:
         loop = asyncio.get_running_loop()
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-        def hear(number: int, frame: Any) -> None:
-            loop.call_soon_threadsafe(self._begin, state)
+        def hear(number: int, frame: FrameType | None) -> None:
             then = before[signal.Signals(number)]
-            if callable(then):
-                then(number, frame)
+
+            def proceed() -> None:
+                if callable(then):
+                    then(number, frame)
+
+            loop.call_soon_threadsafe(self._begin, state, proceed)
 
         for number in before:
             signal.signal(number, hear)
@@ -57,10 +58,17 @@ class Stopping:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _begin(self, state: dict[str, Any]) -> None:
+    def _begin(self, state: dict[str, Any], proceed: Callable[[], None]) -> None:
         if self._stopping is None and STOP in state:
-            self._stopping = asyncio.create_task(self._stop(state))
+            self._stopping = asyncio.create_task(self._stop(state, proceed))
+        else:
+            # Not up yet, or told twice: there is nothing to wait for.
+            proceed()
 
-    async def _stop(self, state: dict[str, Any]) -> None:
-        await asyncio.sleep(self.seconds)
-        await state[STOP]()
+    async def _stop(self, state: dict[str, Any], proceed: Callable[[], None]) -> None:
+        """End tasks before the server ends connections: it would refuse new ones without a word."""
+        try:
+            await state[DRAIN](self.seconds)
+            await state[STOP]()
+        finally:
+            proceed()

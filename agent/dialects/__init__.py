@@ -9,8 +9,20 @@ from agent.model import Task, with_history
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.errors import AgentError, RequestError
-    from agent.model import Event, GetRequest, Json, SendRequest
+    from agent.errors import AgentError
+    from agent.model import (
+        Event,
+        GetRequest,
+        Json,
+        ListRequest,
+        PushConfig,
+        PushConfigPage,
+        PushConfigRequest,
+        PushConfigsRequest,
+        SendRequest,
+        TaskPage,
+        TaskRequest,
+    )
 
 
 class Encoder(Protocol):
@@ -25,11 +37,10 @@ class Encoder(Protocol):
 class Dialect(Encoder, Protocol):
     """Reads parameters and writes results; ``methods`` maps JSON-RPC methods to operations.
 
-    ``refused`` are the methods of the specification that this server lacks, with the error it asks for.
+    What is read may raise ``InvalidParams``.
     """
 
     methods: ClassVar[Mapping[str, str]]
-    refused: ClassVar[Mapping[str, type[RequestError]]]
 
     def read_send(self, params: bytes) -> SendRequest:
         """Read the parameters of send and stream."""
@@ -37,8 +48,38 @@ class Dialect(Encoder, Protocol):
     def read_get(self, params: bytes) -> GetRequest:
         """Read the parameters of get."""
 
+    def read_list(self, params: bytes) -> ListRequest:
+        """Read the parameters of list."""
+
+    def read_task(self, params: bytes) -> TaskRequest:
+        """Read the parameters of cancel and subscribe."""
+
+    def read_push_config(self, params: bytes) -> PushConfig:
+        """Read the push notification configuration to be created."""
+
+    def read_push_config_id(self, params: bytes) -> PushConfigRequest:
+        """Read which configuration to get or delete."""
+
+    def read_push_configs(self, params: bytes) -> PushConfigsRequest:
+        """Read whose configurations to list."""
+
+    def read_tenant(self, params: bytes) -> str:
+        """Read the parameters of the extended card."""
+
     def task(self, task: Task) -> bytes:
-        """Write what get answers."""
+        """Write what get and cancel answer."""
+
+    def page(self, page: TaskPage, *, with_artifacts: bool) -> bytes:
+        """Write what list answers; an empty list of artifacts is written when they were asked for."""
+
+    def push_config(self, config: PushConfig) -> bytes:
+        """Write a push notification configuration."""
+
+    def push_configs(self, page: PushConfigPage) -> bytes:
+        """Write what listing configurations answers."""
+
+    def deleted(self) -> bytes:
+        """Write what deleting a configuration answers."""
 
     def error_data(self, error: AgentError) -> Json:
         """Write the details of an error."""

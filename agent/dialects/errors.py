@@ -19,6 +19,7 @@ CODES: dict[type[errors.AgentError], tuple[int, str]] = {
     # A task takes one message at a time.
     errors.TaskTaken: (-32004, "UNSUPPORTED_OPERATION"),
     errors.ContentTypeNotSupported: (-32005, "CONTENT_TYPE_NOT_SUPPORTED"),
+    errors.WrongContentType: (-32005, "CONTENT_TYPE_NOT_SUPPORTED"),
     errors.InvalidAgentResponse: (-32006, "INVALID_AGENT_RESPONSE"),
     errors.ExtendedCardNotConfigured: (-32007, "EXTENDED_AGENT_CARD_NOT_CONFIGURED"),
     errors.ExtensionSupportRequired: (-32008, "EXTENSION_SUPPORT_REQUIRED"),
@@ -26,6 +27,9 @@ CODES: dict[type[errors.AgentError], tuple[int, str]] = {
     errors.PayloadTooLarge: (-32050, "PAYLOAD_TOO_LARGE"),
     errors.TooManyTasks: (-32051, "TOO_MANY_TASKS"),
     errors.StateUnavailable: (-32052, "STATE_UNAVAILABLE"),
+    errors.ServerStopping: (-32053, "SERVER_STOPPING"),
+    errors.StreamEnded: (-32054, "STREAM_ENDED"),
+    errors.KeyReused: (-32602, "KEY_REUSED"),
 }
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from agent.errors import InvalidParams, ParseError
+
+DEFAULT_PAGE = 50
+LARGEST_PAGE = 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # ProtoJSON parsers accept the proto's own field names too. Looking for one costs a microsecond; the second
 # reading is paid only by those who use them.
@@ -37,6 +42,23 @@ def not_negative(value: int | None, field: str) -> int | None:
     if value is not None and value < 0:
         raise InvalidParams(field, "must not be negative")
     return value
+
+
+def page_size(value: int | None) -> int:
+    """Return how many tasks a page holds (1.0 section 3.1.4); raises ``InvalidParams`` out of 1 to 100."""
+    if value is None:
+        return DEFAULT_PAGE
+    if not 1 <= value <= LARGEST_PAGE:
+        raise InvalidParams("pageSize", f"must be from 1 to {LARGEST_PAGE}")
+    return value
+
+
+def milliseconds(at: datetime | None) -> int | None:
+    """Return a moment in milliseconds since the epoch, rounded up; one without a time zone is UTC."""
+    if at is None:
+        return None
+    since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH
+    return -(-since // timedelta(milliseconds=1))
 
 
 def _camel(value: Any) -> Any:

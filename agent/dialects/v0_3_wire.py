@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - msgspec resolves the annotations of fields
 from typing import Literal
 
 import msgspec
@@ -111,13 +112,36 @@ class ArtifactUpdate(_Value, frozen=True, tag="artifact-update"):
     metadata: Metadata = None
 
 
+class Authentication(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``PushNotificationAuthenticationInfo``."""
+
+    schemes: list[str]
+    credentials: str | None = None
+
+
+class PushConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``PushNotificationConfig``, read and written."""
+
+    url: str
+    id: str | None = None
+    token: str | None = None
+    authentication: Authentication | None = None
+
+
+class TaskPushConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """``TaskPushNotificationConfig``, read and written."""
+
+    task_id: str
+    push_notification_config: PushConfig
+
+
 class Configuration(msgspec.Struct, frozen=True, rename="camel"):
     """``MessageSendConfiguration``."""
 
     accepted_output_modes: list[str] | None = None
     blocking: bool | None = None
     history_length: int | None = None
-    push_notification_config: Json = None
+    push_notification_config: PushConfig | None = None
 
 
 class SendParams(msgspec.Struct, frozen=True, rename="camel"):
@@ -133,4 +157,36 @@ class GetParams(msgspec.Struct, frozen=True, rename="camel"):
 
     id: str
     history_length: int | None = None
+    metadata: Metadata = None
+
+
+class TaskParams(msgspec.Struct, frozen=True, rename="camel"):
+    """``TaskIdParams``, also with the id of a push notification configuration."""
+
+    id: str
+    push_notification_config_id: str | None = None
+    metadata: Metadata = None
+
+
+class ListParams(msgspec.Struct, frozen=True, rename="camel"):
+    """What 1.0 filters by, for the ``tasks/list`` that 0.3 has on HTTP+JSON without parameters."""
+
+    context_id: str | None = None
+    status: str | None = None
+    page_size: int | None = None
+    page_token: str | None = None
+    history_length: int | None = None
+    last_updated_after: datetime | None = None
+    include_artifacts: bool | None = None
+    metadata: Metadata = None
+
+
+class ListedTask(_Value, frozen=True, tag="task"):
+    """A task of which the artifacts were asked for: their list stands there even when it is empty."""
+
+    id: str
+    context_id: str
+    status: Status
+    artifacts: list[Artifact]
+    history: list[Message] = []
     metadata: Metadata = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
 from agent.settings.databases import Postgres, SQLite
 from agent.settings.section import (
@@ -121,14 +121,35 @@ class UserDataCollection(Section):
         return self
 
 
+def _approval_kind(value: Any) -> str:
+    return "<tools>" if isinstance(value, list | tuple) else "<word>"
+
+
+type Approval = Annotated[
+    Annotated[Literal["never", "always"], Tag("<word>")]
+    | Annotated[tuple[Text, ...], Tag("<tools>")],
+    Discriminator(_approval_kind),
+]
+"""Which calls wait for approval: none, all, or those of the tools that are named."""
+
+
 class McpServer(Section):
-    """An MCP server; header values are paths of files, or ``kubernetes``, ``client``, ``oauth``."""
+    """An MCP server; header values are paths of files, or ``kubernetes``, ``client``, ``oauth``.
+
+    ``require_approval`` is ours: the calls that wait until the caller approves them.
+    """
 
     name: Text
     provider_id: Text = "model-context-protocol"
     url: HttpUrl
     authorization_headers: dict[str, str] = Field(default_factory=dict)
     timeout: Count | None = None
+    require_approval: Approval = "never"
+
+    def wants_approval(self, tool: str) -> bool:
+        """Whether calls of a tool wait for approval."""
+        asked = self.require_approval
+        return asked == "always" or (asked != "never" and tool in asked)
 
 
 class ByokRag(Section):

@@ -5,14 +5,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, SecretStr, Tag, field_validator
 
-from agent.settings.section import Count, HttpUrl, JsonObject, Number, Seconds, Section, Text, Whole
+from agent.settings.section import (
+    Count,
+    FilePath,
+    HttpUrl,
+    JsonObject,
+    Number,
+    Seconds,
+    Section,
+    Text,
+    Whole,
+)
 
 _INSTRUCTIONS = (
     "You are a helpful assistant. Answer from the documents and tools you are given where they "
     "hold the answer, and say so when you do not know."
 )
 _TENANT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
-_PATHS = frozenset({"v1", "v2", "v1alpha", "v1beta", "a2a", "tasks"})
+# What paths begin with where the name of a tenant may stand.
+PATHS = frozenset({"v1", "v2", "v1alpha", "v1beta", "a2a", "tasks", "contexts"})
 
 
 class ToolGroup(Section):
@@ -77,17 +88,44 @@ class Limits(Section):
     turn_bytes: Count = 64 * 1024 * 1024
     running_tasks: Count = 1000
     running_tasks_per_owner: Count = 100
+    queue_seconds: Annotated[Number, Field(ge=0)] = 10.0
+    stream_idle_seconds: Seconds = 3600.0
+    history_messages: Count = 1000
+    referenced_tasks: Count = 10
+
+
+class Extension(Section):
+    """An extension of A2A that the stack supports, as the card declares it (1.0 section 4.6.1)."""
+
+    uri: Text
+    description: str | None = None
+    required: bool = False
+    params: JsonObject | None = None
+
+    @property
+    def on_card(self) -> dict[str, Any]:
+        """Both versions of A2A write an extension alike; defaults are left out."""
+        return self.model_dump(exclude_defaults=True)
 
 
 class A2A(Section):
     """How the A2A protocol is spoken."""
 
     strict_version: bool = False
+    extensions: tuple[Extension, ...] = ()
+    recovery: Literal["resume", "retry", "fail"] = "resume"
+    recovery_attempts: Count = 3
+    lease_seconds: Seconds = 30.0
+    drain_seconds: Annotated[Number, Field(ge=0)] = 5.0
     resume_by_context: bool = True
     keep_alive_seconds: Seconds = 15.0
     tenants: tuple[str, ...] = ()
     card_version: Literal["hybrid", "1.0", "0.3"] = "hybrid"
     card_max_age_seconds: Annotated[Whole, Field(ge=0)] = 300
+    grpc_port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
+    grpc_url: Text | None = None
+    signing_key: FilePath | None = None
+    extended_card_path: FilePath | None = None
 
     @field_validator("tenants")
     @classmethod
@@ -95,7 +133,7 @@ class A2A(Section):
         for name in value:
             if not _TENANT.fullmatch(name):
                 raise ValueError("a tenant's name has letters, digits and . _ ~ - only")
-            if name in _PATHS:
+            if name in PATHS:
                 raise ValueError(f"{name} is a path of this server and cannot name a tenant")
         if len(set(value)) < len(value):
             raise ValueError("a tenant is named twice")

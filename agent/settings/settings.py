@@ -20,6 +20,8 @@ from agent.settings.lcs import (
     UserDataCollection,
 )
 from agent.settings.own import A2A, Agent, Limits, OpenAI
+from agent.settings.push import Push
+from agent.settings.retention import Retention
 from agent.settings.section import FilePath, Section, Text
 
 
@@ -61,6 +63,8 @@ class Settings(Section):
     openai: OpenAI = OpenAI()
     limits: Limits = Limits()
     a2a: A2A = A2A()
+    push: Push = Push()
+    retention: Retention = Retention()
 
     @field_validator("mcp_servers")
     @classmethod

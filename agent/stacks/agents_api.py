@@ -13,7 +13,13 @@ import secrets
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, override
 
-from agent.errors import InvalidParams, TurnFailed, UnsupportedOperation
+from agent.errors import (
+    InvalidParams,
+    SettingsError,
+    StackError,
+    TurnFailed,
+    UnsupportedOperation,
+)
 from agent.stacks.agents_api_agent import (
     RemoteAgent,
     find_or_create,
@@ -23,14 +29,21 @@ from agent.stacks.agents_api_events import TurnReader, completed
 from agent.stacks.agents_api_messages import documents_of, message_of
 from agent.stacks.agents_api_wire import Session, Turn, read
 from agent.stacks.catalogue import LlamaStackCatalogue, answer_as, answered
-from agent.stacks.client import ConversationLost, translating
+from agent.stacks.client import (
+    ConversationLost,
+    ToolAccessRefused,
+    ToolGroupUnknown,
+    translating,
+)
+from agent.stacks.mcp_access import CredentialsNeeded, refusing
 from agent.stacks.mcp_headers import check_mcp_headers
+from agent.stacks.response_format import response_format
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from agent.settings import Settings
-    from agent.stacks.turn import Json, Owner, Resume, TurnCompleted, TurnEvent, TurnRequest
+    from agent.stacks.turn import Json, Owner, TurnCompleted, TurnEvent, TurnRequest
 
 _ID = re.compile(r"[\w-]+", re.ASCII)  # ids become segments of a path
 
@@ -52,6 +65,12 @@ class AgentsApiStack(LlamaStackCatalogue):
     async def open(self) -> None:
         """Build the client; the agent is found when it is first needed, the server may be down."""
         check_mcp_headers(self.settings)
+        for index, server in enumerate(self.settings.mcp_servers):
+            if server.require_approval != "never":
+                raise SettingsError(
+                    f"mcp_servers[{index}].require_approval",
+                    "cannot be had from this Llama Stack: its agents call tools without asking",
+                )
         await super().open()
 
     @override
@@ -69,13 +88,30 @@ class AgentsApiStack(LlamaStackCatalogue):
         agent = self.settings.agent
         reader = TurnReader({tool.name for tool in agent.client_tools}, agent.max_infer_iters)
         await self._check(request)
-        async with aclosing(self._stream(request)) as chunks:
-            async for chunk in chunks:
-                for event in reader.read(chunk):
-                    yield event
-                if reader.ended:
-                    return
-        raise TurnFailed("The stack broke off the answer.")
+        try:
+            async with aclosing(self._stream(request)) as chunks:
+                async for chunk in chunks:
+                    for event in reader.read(chunk):
+                        yield event
+                    if reader.ended:
+                        return
+        except StackError as exc:
+            at_tool = reader.at_tool or isinstance(exc, ToolGroupUnknown | ToolAccessRefused)
+            needed = await self._credentials_needed(exc) if at_tool else None
+            if needed is None:
+                raise
+            yield needed.event
+        else:
+            raise TurnFailed("The stack broke off the answer.")
+
+    async def _credentials_needed(self, error: StackError) -> CredentialsNeeded | None:
+        """Find the MCP server that wants credentials: the server's words name it, or it is asked."""
+        servers = self.settings.mcp_servers
+        if isinstance(error, ToolAccessRefused):
+            for server in servers:
+                if f"'{server.url}'" in str(error.__cause__):
+                    return CredentialsNeeded(server)
+        return await refusing(servers)
 
     @override
     async def outcome(self, conversation_id: str, turn_id: str) -> TurnCompleted | None:
@@ -118,6 +154,11 @@ class AgentsApiStack(LlamaStackCatalogue):
 
     async def _check(self, request: TurnRequest) -> None:
         """Refuse what the agents API fixes when the agent is created."""
+        if response_format(request.metadata):
+            raise UnsupportedOperation(
+                "The form of the answer cannot be chosen with a message: "
+                "on this Llama Stack it is fixed in an agent's configuration."
+            )
         known = self.settings.agent.client_tools
         given = {tool.name: tool.model_dump() for tool in known}
         for tool in request.tools:
@@ -145,14 +186,13 @@ class AgentsApiStack(LlamaStackCatalogue):
         turns = self.client.alpha.agents.turn.with_streaming_response
         headers = await mcp_headers(self.settings)
         with translating():
-            if request.resume:
+            results = await self._tool_responses(request)
+            if request.resume and results:
                 opening = turns.resume(
                     _safe(request.resume.turn_id),
                     agent_id=agent_id,
                     session_id=session_id,
-                    tool_responses=await self._tool_responses(
-                        request.conversation_id, request.resume
-                    ),
+                    tool_responses=results,
                     stream=True,
                     extra_headers=headers,
                 )
@@ -172,16 +212,21 @@ class AgentsApiStack(LlamaStackCatalogue):
                 async for chunk in await answer.parse(to=AsyncStream[object]):
                     yield chunk
 
-    async def _tool_responses(self, conversation_id: str, resume: Resume) -> list[Any]:
-        """Return the answers to exactly what the turn waits for.
+    async def _tool_responses(self, request: TurnRequest) -> list[Any]:
+        """Return the answers to exactly what the turn waits for; none when it waits for nothing.
 
         The server checks nothing: it runs on with answers to other calls, and whatever the turn is
-        called it goes on with the last one.
+        called it goes on with the last one. It has forgotten a turn that had no credentials.
         """
-        agent_id, session_id = _ids(conversation_id)
+        resume = request.resume
+        if resume is None:
+            return []
+        agent_id, session_id = _ids(request.conversation_id)
         sessions = self.client.alpha.agents.session.with_raw_response
         session = await answer_as(Session, sessions.retrieve(session_id, agent_id=agent_id))
         if not session.turns or session.turns[-1].turn_id != resume.turn_id:
+            if not resume.answers:
+                return []
             raise TurnFailed(
                 "The conversation has gone on: its question can no longer be answered."
             )

@@ -61,6 +61,8 @@ class TurnReader:
         self._running: set[str] = set()  # tool calls that were announced
         self._refusal: str | None = None
         self.ended = False
+        self.at_tool = False
+        """Whether tools were running when the last event came."""
 
     def read(self, wire: Json) -> Iterator[TurnEvent]:
         """Yield what one chunk means; raises ``StackError`` for an error chunk."""
@@ -70,6 +72,8 @@ class TurnReader:
         if chunk.event is None:
             return
         payload = chunk.event.payload
+        runs = payload.event_type in ("step_start", "step_progress")
+        self.at_tool = runs and payload.step_type == "tool_execution"
         match payload.event_type:
             case "step_start":
                 yield from _step_started(payload)

@@ -37,6 +37,14 @@ class ConversationLost(TurnFailed):
     """The conversation is no longer known to Llama Stack."""
 
 
+class ToolGroupUnknown(TurnFailed):
+    """Llama Stack does not know a tool group of this agent."""
+
+
+class ToolAccessRefused(StackUnavailable):
+    """A tool of Llama Stack does not accept the credentials of this agent."""
+
+
 _CONNECT_SECONDS = 10.0
 _VERSION_HEADER = "X-LlamaStack-Client-Version"
 
@@ -53,11 +61,10 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[StackError], str | None], ...] = (
         ConversationLost,
         None,
     ),
-    (
-        re.compile(r"\btool ?group\b.*\bnot found\b", re.IGNORECASE),
-        TurnFailed,
-        "Llama Stack does not know a tool group of this agent.",
-    ),
+    # 0.3.5 says this also of one whose server it could not ask for its tools
+    (re.compile(r"\btool ?group\b.*\bnot found\b", re.IGNORECASE), ToolGroupUnknown, None),
+    # of MCP servers only; models whose server answers 401 are told of in other words
+    (re.compile(r"^401: Authentication required\b"), ToolAccessRefused, None),
     (
         re.compile(r"\bshield\b.*\bnot (served|found)\b", re.IGNORECASE),
         TurnFailed,

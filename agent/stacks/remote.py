@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import StackUnavailable
 from agent.stacks.base import Health
@@ -69,8 +70,11 @@ class RemoteStack:
 
     async def turn(self, request: TurnRequest) -> AsyncIterator[TurnEvent]:
         """See ``Stack``."""
-        async for event in (await self.found()).turn(request):
-            yield event
+        # A stack's turn is told to end where ours ends: else its stream would stay open for a while.
+        turn: Any = (await self.found()).turn(request)
+        async with aclosing(turn) as events:
+            async for event in events:
+                yield event
 
     async def cancel(self, conversation_id: str, turn_id: str) -> None:
         """See ``Stack``."""

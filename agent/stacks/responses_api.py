@@ -17,10 +17,12 @@ from agent.errors import InvalidAgentResponse, ModelNotFound, StackError, TurnFa
 from agent.stacks.base import Model
 from agent.stacks.catalogue import LlamaStackCatalogue
 from agent.stacks.client import ConversationLost, translating
+from agent.stacks.mcp_access import refusing
 from agent.stacks.mcp_headers import check_mcp_headers
 from agent.stacks.responses_api_events import Translation
 from agent.stacks.responses_api_request import (
     answers_of,
+    asks_of,
     body_of,
     input_of,
     mcp_tools,
@@ -33,7 +35,7 @@ from agent.stacks.responses_api_wire import (
     question_of,
     refusal_of,
 )
-from agent.stacks.turn import Json, TurnCompleted
+from agent.stacks.turn import Failed, Json, TextDelta, TurnCompleted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Sequence
@@ -87,22 +89,49 @@ class ResponsesApiStack(LlamaStackCatalogue):
         body = body_of(self.settings, request, request.model or await self._default_model())
         body["input"] = await self._input(request)
         body["tools"] += await mcp_tools(self.settings)
-        translation = Translation(structured="text" in body)
-        with self._forgetting_model():
-            async with aclosing(self._stream(body, translation)) as events:
-                async for wire in events:
-                    for event in translation.read(wire):
-                        yield event
-            for event in translation.end():
-                yield event
+        asks = asks_of(self.settings)
+        said: list[str] = []
+        for _ in range(self.settings.agent.max_infer_iters):
+            translation = Translation(asks)
+            before = "".join(said)
+            async with aclosing(self._respond(body, translation)) as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        said.append(event.text)
+                    yield _after(before, event)
+            if translation.to_approve is None:
+                return
+            body["input"] = answers_of(None, translation.to_approve, asks)
+        yield Failed("The agent stopped at its limit of steps without an answer.")
+
+    async def _respond(
+        self, body: dict[str, Json], translation: Translation
+    ) -> AsyncGenerator[TurnEvent]:
+        """Run one response; one that fails at an MCP server may do so for want of credentials."""
+        try:
+            with self._forgetting_model():
+                async with aclosing(self._stream(body, translation)) as events:
+                    async for wire in events:
+                        for event in translation.read(wire):
+                            yield event
+                for event in translation.end():
+                    yield event
+        except StackError:
+            needed = translation.at_tool_server and await refusing(self.settings.mcp_servers)
+            if not needed:
+                raise
+            yield needed.event
 
     async def _input(self, request: TurnRequest) -> Json:
-        if request.resume is None:
+        resume = request.resume
+        if resume is None:
             return input_of(request.parts)
-        response = await self._retrieve(request.resume.turn_id)
+        response = await self._retrieve(resume.turn_id) if resume.turn_id else None
+        if not resume.answers and (response is None or question_of(response) is None):
+            return input_of(request.parts)  # tried again: the server has filed nothing of it
         if response is None:
             raise TurnFailed("The turn that waits for input is no longer known to Llama Stack.")
-        return answers_of(request.resume, response)
+        return answers_of(resume, response, asks_of(self.settings))
 
     async def _stream(
         self, body: dict[str, Json], translation: Translation
@@ -111,8 +140,9 @@ class ResponsesApiStack(LlamaStackCatalogue):
         from llama_stack_client import AsyncStream
 
         responses = self.client.responses.with_streaming_response
+        rest = {key: value for key, value in body.items() if key not in ("model", "input")}
         opening: Any = responses.create(
-            model=body.pop("model"), input=body.pop("input"), stream=True, extra_body=body
+            model=body["model"], input=body["input"], stream=True, extra_body=rest
         )
         with translating(), _explaining_guardrails(body):
             async with opening as answer:
@@ -204,6 +234,13 @@ class ResponsesApiStack(LlamaStackCatalogue):
     async def vector_stores(self) -> Sequence[Json]:
         """Return the vector stores as the server describes them."""
         return await _if_served(super().vector_stores())
+
+
+def _after(before: str, event: TurnEvent) -> TurnEvent:
+    """Put what earlier responses of the turn have said before the whole text of the last one."""
+    if isinstance(event, TurnCompleted) and event.text is not None:
+        return TurnCompleted(event.stop_reason, before + event.text)
+    return event
 
 
 @contextmanager

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from agent.errors import InvalidAgentResponse, TurnFailed
 from agent.stacks.responses_api_wire import (
     OutputItem,
@@ -29,8 +27,6 @@ from agent.stacks.responses_api_wire import (
     reported,
 )
 from agent.stacks.turn import (
-    ArtifactPart,
-    DataPart,
     Json,
     Rejected,
     StepEnded,
@@ -42,13 +38,14 @@ from agent.stacks.turn import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.stacks.turn import Citation, TurnEvent
 
 _log = logging.getLogger(__name__)
 
 _CITATIONS = 100  # of one turn
+_AT_TOOL_SERVER = ("response.mcp_list_tools.in_progress", "response.mcp_call.in_progress")
 _FINAL = ("response.completed", "response.incomplete", "response.failed")
 
 # What an output item is to the caller: the kind of a step, and its name when the item has none.
@@ -64,11 +61,12 @@ _STEPS = {
 class Translation:
     """The translation of one stream: ``read`` every event, then ``end``.
 
-    With ``structured`` the answer is JSON and is also given as data.
+    ``asks`` tells whether the caller is to approve the call of an approval request.
     """
 
-    def __init__(self, *, structured: bool = False) -> None:
-        self._structured = structured
+    def __init__(self, asks: Callable[[OutputItem], bool] = lambda _: True) -> None:
+        self._asks = asks
+        self._last_kind = ""
         self._turn_id: str | None = None
         self._heard = False
         self._refusal: list[str] = []
@@ -83,11 +81,24 @@ class Translation:
         """Whether the event that ends a response was read."""
         return self._final is not None
 
+    @property
+    def at_tool_server(self) -> bool:
+        """Whether the server was busy with an MCP server when the last event came."""
+        return self._last_kind in _AT_TOOL_SERVER
+
+    @property
+    def to_approve(self) -> Response | None:
+        """The response, when all that it waits for is approval that the caller need not give."""
+        final = self._final
+        waits = final is not None and question_of(final) and not question_of(final, self._asks)
+        return final if waits else None
+
     def read(self, wire: Json) -> Iterator[TurnEvent]:
         """Give what one event means; raises ``StackError`` when it reports a failure."""
         if not isinstance(wire, dict):
             raise InvalidAgentResponse
         kind = wire.get("type")
+        self._last_kind = str(kind) if kind and kind != "error" else self._last_kind
         if kind == "error" or (kind is None and "error" in wire):
             raise reported(wire if kind else wire["error"])
         if kind in _FINAL:
@@ -125,19 +136,21 @@ class Translation:
             yield from self._finish(item)
         if response.usage:
             yield Usage(response.usage.input_tokens, response.usage.output_tokens)
+        yield from self._outcome(response)
+
+    def _outcome(self, response: Response) -> Iterator[TurnEvent]:
+        """Give the event that ends the turn; none when it goes on with what is ``to_approve``."""
         if refusal := refusal_of(response) or "".join(self._refusal):
             yield Rejected(refusal)
         elif response.status == "incomplete":
             yield incomplete(response)
-        elif question := question_of(response):
+        elif question := question_of(response, self._asks):
             yield question
-        else:
+        elif self.to_approve is None:
             yield from self._complete(response)
 
     def _complete(self, response: Response) -> Iterator[TurnEvent]:
         text = answer_of(response)
-        if self._structured and text:
-            yield from _data(response.id, text)
         if text is None and not self._heard:
             text = ""  # nothing was said, as after a call that was not approved
         yield TurnCompleted("end_of_turn", text)
@@ -182,12 +195,3 @@ class Translation:
         if not repeated and len(self._cited) < _CITATIONS:
             self._cited.add(key)
             yield citation
-
-
-def _data(turn_id: str, text: str) -> Iterator[TurnEvent]:
-    try:
-        data = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        _log.warning("the answer of %s was to be JSON and is not", turn_id)
-    else:
-        yield ArtifactPart((DataPart(data),), artifact_id=f"{turn_id}-data")

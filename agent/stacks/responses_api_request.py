@@ -12,16 +12,17 @@ import msgspec
 
 from agent.errors import ContentTypeNotSupported, InvalidParams
 from agent.stacks.mcp_headers import headers_of
+from agent.stacks.response_format import response_format
 from agent.stacks.responses_api_wire import waits_for
-from agent.stacks.turn import ClientTool, DataPart, FilePart, Json, Part, TextPart
+from agent.stacks.turn import Answer, ClientTool, DataPart, FilePart, Json, Part, TextPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.settings import Settings
     from agent.settings.lcs import McpServer
     from agent.stacks.responses_api_wire import OutputItem, Response
-    from agent.stacks.turn import Answer, Resume, TurnRequest
+    from agent.stacks.turn import Resume, TurnRequest
 
 type JsonObject = dict[str, Json]
 
@@ -46,7 +47,7 @@ def body_of(settings: Settings, request: TurnRequest, model: str) -> JsonObject:
         "max_output_tokens": agent.max_tokens,
         "temperature": agent.temperature,
         "guardrails": shields or None,
-        "text": _text(request.metadata.get("response_format")),
+        "text": _text(request.metadata),
     }
     return {key: value for key, value in body.items() if value is not None}
 
@@ -60,13 +61,33 @@ def input_of(parts: Sequence[Part]) -> Json:
     return [{"type": "message", "role": "user", "content": content}]
 
 
-def answers_of(resume: Resume, response: Response) -> list[JsonObject]:
+def asks_of(settings: Settings) -> Callable[[OutputItem], bool]:
+    """Return what tells whether the caller is to approve a call.
+
+    The server asks for every tool of an MCP server that names some which want approval.
+    """
+    servers = {server.name: server for server in settings.mcp_servers}
+
+    def asks(item: OutputItem) -> bool:
+        server = servers.get(item.server_label or "")
+        return server is None or server.wants_approval(item.name)
+
+    return asks
+
+
+def answers_of(
+    resume: Resume | None, response: Response, asks: Callable[[OutputItem], bool] = lambda _: True
+) -> list[JsonObject]:
     """Build the input from the answers to what ``response`` waits for, all of it and no more.
 
-    Raises ``InvalidParams``: what the server makes of other answers is a failed turn.
+    What ``asks`` says no to is approved. Raises ``InvalidParams``: what the server makes of other
+    answers is a failed turn.
     """
     waiting = {call_id: item for item in response.output if (call_id := waits_for(item))}
-    answers = {answer.call_id: answer for answer in resume.answers}
+    answers = {answer.call_id: answer for answer in resume.answers} if resume else {}
+    for call_id, item in waiting.items():
+        if item.type == "mcp_approval_request" and not asks(item):
+            answers[call_id] = Answer(call_id, "", approve=True)
     if unasked := answers.keys() - waiting.keys():
         raise InvalidParams("message.parts", f"nothing waits for an answer to {min(unasked)}")
     if missing := waiting.keys() - answers.keys():
@@ -138,19 +159,9 @@ def _image_url(image: FilePart, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(image.data).decode()}"
 
 
-def _text(wanted: Json) -> JsonObject | None:
-    """Build ``text`` from the ``response_format`` of OpenAI's chat API or of the agents API."""
-    if wanted is None:
-        return None
-    if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
-        raise InvalidParams("metadata.response_format", "must have the type json_schema")
-    given = wanted.get("json_schema", wanted)
-    named = isinstance(given, dict) and "schema" in given
-    schema = given["schema"] if named else given
-    if not isinstance(schema, dict) or schema is wanted:
-        raise InvalidParams("metadata.response_format.json_schema", "must hold a JSON schema")
-    name = given.get("name") if named else None
-    return {"format": {"type": "json_schema", "name": str(name or "answer"), "schema": schema}}
+def _text(metadata: JsonObject) -> JsonObject | None:
+    wanted = response_format(metadata)
+    return None if wanted is None else {"format": {"type": "json_schema", **wanted.fields}}
 
 
 def _function_tools(settings: Settings, request: TurnRequest) -> Iterator[JsonObject]:
@@ -207,7 +218,7 @@ async def _mcp_tool(settings: Settings, server: McpServer) -> JsonObject:
         "type": "mcp",
         "server_label": server.name,
         "server_url": server.url,
-        "require_approval": "never",
+        "require_approval": _approval(server),
     }
     headers = {}
     for header, value in (await headers_of(server)).items():
@@ -220,6 +231,11 @@ async def _mcp_tool(settings: Settings, server: McpServer) -> JsonObject:
     if chosen := _chosen(settings.agent.toolgroups, server):
         tool["allowed_tools"] = chosen
     return tool
+
+
+def _approval(server: McpServer) -> Json:
+    asked = server.require_approval
+    return asked if isinstance(asked, str) else {"always": list(asked)}
 
 
 def _chosen(groups: Sequence[Json], server: McpServer) -> list[str]:

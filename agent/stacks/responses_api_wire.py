@@ -15,7 +15,7 @@ from agent.stacks.client import Reported, meaning
 from agent.stacks.turn import Citation, Failed, InputRequired, Json, TurnCompleted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.errors import StackError
 
@@ -121,13 +121,18 @@ def refusal_of(response: Response) -> str:
     )
 
 
-def question_of(response: Response) -> InputRequired | None:
-    """Give what the response waits for: results of tool calls, approvals, or both."""
+def question_of(
+    response: Response, asks: Callable[[OutputItem], bool] = lambda _: True
+) -> InputRequired | None:
+    """Give what the response waits for: results of tool calls, approvals, or both.
+
+    Approval requests that ``asks`` says no to are left out.
+    """
     calls = [_call(item) for item in response.output if item.type == "function_call"]
     approvals = [
         _call(item) | {"server_label": item.server_label}
         for item in response.output
-        if item.type == "mcp_approval_request"
+        if item.type == "mcp_approval_request" and asks(item)
     ]
     if not calls and not approvals:
         return None

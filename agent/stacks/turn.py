@@ -59,14 +59,22 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Continues a turn that ended with ``InputRequired`` or ``AuthRequired``."""
+    """Continues a turn that ended with ``InputRequired`` or ``AuthRequired``.
+
+    After ``AuthRequired`` there are the answers that the turn had been resumed with before, if any;
+    ``turn_id`` is empty when the stack had not told one.
+    """
 
     turn_id: str
     answers: tuple[Answer, ...]
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of a user, to be answered in a conversation."""
+    """One message of a user, to be answered in a conversation.
+
+    ``extensions`` are the URIs of the protocol extensions that are in use for this message. After
+    ``AuthRequired``, ``parts`` are those that the turn was about and then those of the new message.
+    """
 
     conversation_id: str
     task_id: str
@@ -77,6 +85,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     metadata: dict[str, Json] = {}
     accepted_output_modes: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
     resume: Resume | None = None
     model: str | None = None
     tools: tuple[ClientTool, ...] = ()
@@ -153,7 +162,10 @@ class InputRequired(msgspec.Struct, frozen=True):
 
 
 class AuthRequired(msgspec.Struct, frozen=True):
-    """The turn waits for credentials."""
+    """The turn waits for credentials; it is tried again with the next message.
+
+    ``data`` is ``{"type": "auth", "server", "url"}``: what wants them, never what it was shown.
+    """
 
     text: str
     data: Json = None

@@ -21,117 +21,16 @@ from agent.stacks import (
     Usage,
 )
 from tests.conformance._requirements import requirement
+from tests.conformance.answers import ANSWERS, artifacts_of
 from tests.conformance.client import in_process
 from tests.fakes.scripted_stack import DONE, Script
 
 if TYPE_CHECKING:
-    from tests.conformance.client import Event
     from tests.conformance.wire import Json, Wire
 
 pytestmark = pytest.mark.anyio
 
-TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-# A whole answer, and what its artifacts are in the end.
-ANSWERS = {
-    "nothing": ([DONE], []),
-    "an empty text": ([TurnCompleted("end_of_turn", text="")], []),
-    "one delta": ([TextDelta("yes"), DONE], [("answer", [{"text": "yes"}])]),
-    "several deltas": (
-        [TextDelta("one "), TextDelta(""), TextDelta("two"), DONE],
-        [("answer", [{"text": "one two"}])],
-    ),
-    "a text that is not streamed": (
-        [TurnCompleted("end_of_turn", text="all at once")],
-        [("answer", [{"text": "all at once"}])],
-    ),
-    "a text that was streamed": (
-        [TextDelta("ye"), TextDelta("s"), TurnCompleted("end_of_turn", text="yes")],
-        [("answer", [{"text": "yes"}])],
-    ),
-    "a text that goes on": (
-        [TextDelta("ye"), TurnCompleted("end_of_turn", text="yes")],
-        [("answer", [{"text": "yes"}])],
-    ),
-    "a text that is corrected": (
-        [TextDelta("my card is 4111"), TurnCompleted("end_of_turn", text="my card is ****")],
-        [("answer", [{"text": "my card is ****"}])],
-    ),
-    "a text that is taken back": (
-        [TextDelta("psst"), TurnCompleted("end_of_turn", text="")],
-        [("answer", [{"text": ""}])],
-    ),
-    "two texts": (
-        [TextDelta("a", "notes"), TextDelta("1"), TextDelta("b", "notes"), TextDelta("2"), DONE],
-        [("notes", [{"text": "ab"}]), ("answer", [{"text": "12"}])],
-    ),
-    "files and data": (
-        [
-            ArtifactPart(
-                (FilePart("a.png", "image/png", data=b"\x89PNG"), TextPart("a")), "image", "A"
-            ),
-            ArtifactPart((FilePart("b.pdf", "application/pdf", uri="https://a.example/b"),), "b"),
-            ArtifactPart((DataPart({"rows": [1, 2]}),), "table", last=False),
-            ArtifactPart((DataPart({"rows": [3]}),), "table", append=True),
-            DONE,
-        ],
-        [
-            (
-                "image",
-                [
-                    {"raw": "iVBORw==", "filename": "a.png", "mediaType": "image/png"},
-                    {"text": "a"},
-                ],
-            ),
-            (
-                "b",
-                [
-                    {
-                        "url": "https://a.example/b",
-                        "filename": "b.pdf",
-                        "mediaType": "application/pdf",
-                    }
-                ],
-            ),
-            ("table", [{"data": {"rows": [1, 2]}}, {"data": {"rows": [3]}}]),
-        ],
-    ),
-    "an artifact that is replaced": (
-        [ArtifactPart((TextPart("1"),), "a"), ArtifactPart((TextPart("2"),), "a"), DONE],
-        [("a", [{"text": "2"}])],
-    ),
-    "an artifact that is begun by appending": (
-        [ArtifactPart((TextPart("1"),), "a", append=True), DONE],
-        [("a", [{"text": "1"}])],
-    ),
-}
-
-
-def artifacts_of(events: list[Event]) -> list[Json]:
-    """Put artifacts together from their updates, as a client must."""
-    artifacts: dict[str, Json] = {}
-    for event in events:
-        update = event.result.get("artifactUpdate")
-        if update is None:
-            continue
-        artifact = update["artifact"]
-        known = artifacts.get(artifact["artifactId"])
-        if update.get("append"):
-            assert known is not None
-            known["parts"] += artifact["parts"]
-        else:
-            artifacts[artifact["artifactId"]] = artifact
-    return [artifact | {"parts": joined(artifact["parts"])} for artifact in artifacts.values()]
-
-
-def joined(parts: list[Json]) -> list[Json]:
-    """Join texts that follow each other."""
-    whole: list[Json] = []
-    for part in parts:
-        if whole and "text" in part and "text" in whole[-1]:
-            whole[-1] = {"text": whole[-1]["text"] + part["text"]}
-        else:
-            whole.append(part)
-    return whole
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 
 
 @pytest.mark.parametrize(("turn", "expected"), ANSWERS.values(), ids=ANSWERS.keys())
@@ -145,9 +44,9 @@ def joined(parts: list[Json]) -> list[Json]:
     "0.3/get",
 )
 async def test_an_answer_is_the_same_sent_streamed_and_got(
-    wire: Wire, turn: list[object], expected: list[tuple[str, list[Json]]]
+    rpc: Wire, turn: list[object], expected: list[tuple[str, list[Json]]]
 ) -> None:
-    async with in_process(Script(turn), wire) as client:
+    async with in_process(Script(turn), rpc) as client:
         sent = await client.send_task("hi")
         assert sent["status"]["state"] == "TASK_STATE_COMPLETED"
         assert [(a["artifactId"], a["parts"]) for a in sent.get("artifacts", [])] == expected
@@ -163,9 +62,9 @@ async def test_an_answer_is_the_same_sent_streamed_and_got(
 @pytest.mark.parametrize(("turn", "expected"), ANSWERS.values(), ids=ANSWERS.keys())
 @requirement("1.0/stream-updates", "1.0/stream-order", "0.3/stream-chunks", "0.3/stream-final")
 async def test_every_artifact_is_complete_before_the_final_status(
-    wire: Wire, turn: list[object], expected: list[tuple[str, list[Json]]]
+    rpc: Wire, turn: list[object], expected: list[tuple[str, list[Json]]]
 ) -> None:
-    async with in_process(Script(turn), wire) as client:
+    async with in_process(Script(turn), rpc) as client:
         results = [event.result for event in await client.streamed("hi")]
         updates = [result["artifactUpdate"] for result in results if "artifactUpdate" in result]
         last = {update["artifact"]["artifactId"]: update.get("lastChunk") for update in updates}
@@ -234,11 +133,9 @@ SOURCES = [
 
 @pytest.mark.parametrize("modes", [None, [], ["application/json", "text/plain"], ["*/*"]])
 @requirement("1.0/output-modes", "1.0/artifacts", "0.3/output-modes")
-async def test_citations_and_tool_results_are_artifacts(
-    wire: Wire, modes: list[str] | None
-) -> None:
-    async with in_process(Script(SOURCES), wire) as client:
-        task = await client.send_task("hi", configuration=wire.configuration(modes=modes))
+async def test_citations_and_tool_results_are_artifacts(rpc: Wire, modes: list[str] | None) -> None:
+    async with in_process(Script(SOURCES), rpc) as client:
+        task = await client.send_task("hi", configuration=rpc.configuration(modes=modes))
         _answer, citations, results = task["artifacts"]
         assert (citations["artifactId"], citations["name"]) == ("citations", "Citations")
         assert citations["parts"] == [
@@ -279,7 +176,7 @@ async def test_what_the_client_does_not_accept_is_left_out(wire: Wire, modes: li
         assert client.script.requests[0].accepted_output_modes == tuple(modes)
 
 
-@requirement("1.0/output-modes", "0.3/a2a-errors", "1.0/error-codes")
+@requirement("1.0/output-modes", "0.3/a2a-errors", "1.0/error-content-type")
 async def test_a_client_that_takes_no_text_is_refused(wire: Wire) -> None:
     async with in_process(Script([DONE]), wire) as client:
         reply = await client.refused("hi", configuration=wire.configuration(modes=["image/png"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -87,16 +87,16 @@ def said(task: Json) -> str:
 @pytest.mark.parametrize(("outcome", "state", "text"), OUTCOMES.values(), ids=OUTCOMES.keys())
 @requirement("1.0/send-blocks", "1.0/stream-closes", "1.0/error-content")
 async def test_a_turn_that_goes_wrong_is_a_task_that_says_so(
-    wire: Wire, before: list[TurnEvent], outcome: TurnEvent | Exception, state: str, text: str
+    rpc: Wire, before: list[TurnEvent], outcome: TurnEvent | Exception, state: str, text: str
 ) -> None:
-    async with in_process(Script([*before, outcome]), wire) as client:
+    async with in_process(Script([*before, outcome]), rpc) as client:
         task = await client.send_task("hi")
         assert (task["status"]["state"], said(task)) == (f"TASK_STATE_{state}", text)
         assert [a["parts"] for a in task.get("artifacts", [])] == [[{"text": "Well. "}]] * bool(
             before
         )
         assert (await client.get(task["id"])).task == task
-        reply = await client.call(wire.stream, client.params("hi"))
+        reply = await client.call(rpc.stream, client.params("hi"))
         assert said(reply.events()[-1].result["statusUpdate"]) == text
         assert not [leak for leak in LEAKS if leak in reply.text]
         assert client.script.closed_turns == 2
@@ -104,8 +104,8 @@ async def test_a_turn_that_goes_wrong_is_a_task_that_says_so(
 
 @pytest.mark.parametrize("event", NONSENSE.values(), ids=NONSENSE.keys())
 @requirement("1.0/data-model")
-async def test_nonsense_of_a_stack_fails_that_task_alone(wire: Wire, event: TurnEvent) -> None:
-    async with in_process(Script([TextDelta("a"), event, DONE], ANSWER), wire) as client:
+async def test_nonsense_of_a_stack_fails_that_task_alone(rpc: Wire, event: TurnEvent) -> None:
+    async with in_process(Script([TextDelta("a"), event, DONE], ANSWER), rpc) as client:
         task = await client.send_task("hi")
         assert task["status"]["state"] == "TASK_STATE_FAILED"
         assert (await client.get(task["id"])).task == task
@@ -114,8 +114,8 @@ async def test_nonsense_of_a_stack_fails_that_task_alone(wire: Wire, event: Turn
 
 @pytest.mark.parametrize("events", [[], [TextDelta("a")], [StepStarted("inference")]])
 @requirement("1.0/send-blocks", "1.0/stream-closes")
-async def test_a_turn_that_just_stops_is_a_failed_task(wire: Wire, events: list[TurnEvent]) -> None:
-    async with in_process(Script(events), wire) as client:
+async def test_a_turn_that_just_stops_is_a_failed_task(rpc: Wire, events: list[TurnEvent]) -> None:
+    async with in_process(Script(events), rpc) as client:
         task = await client.send_task("hi")
         assert task["status"]["state"] == "TASK_STATE_FAILED"
         assert said(task) == "The agent ended without an answer."
@@ -152,7 +152,14 @@ async def test_a_turn_that_cannot_be_closed_is_over_all_the_same(wire: Wire) -> 
         (InvalidParams("message.parts[0]", "is too long for the model"), -32602),
     ],
 )
-@requirement("1.0/send-media-type", "1.0/stream-errors", "1.0/error-codes", "0.3/a2a-errors")
+@requirement(
+    "1.0/send-media-type",
+    "1.0/stream-errors",
+    "1.0/error-content-type",
+    "1.0/error-unsupported",
+    "0.3/a2a-errors",
+    "1.0/media-types",
+)
 async def test_a_message_that_the_stack_cannot_take_is_refused_and_no_task(
     wire: Wire, error: AgentError, code: int
 ) -> None:
@@ -200,11 +207,11 @@ async def test_a_message_that_comes_after_the_first_event_completes_the_task(wir
 
 
 @requirement("1.0/stream-message", "1.0/send-answer")
-async def test_a_message_that_comes_after_the_task_was_made_completes_the_task(wire: Wire) -> None:
+async def test_a_message_that_comes_after_the_task_was_made_completes_the_task(rpc: Wire) -> None:
     """A task is made for a stack that says nothing for a while."""
     late = [DirectMessage((TextPart("hello"),))]
     gate = anyio.Event()
-    async with on_socket(Script([gate, *late]), wire) as client, client.streaming("hi") as events:
+    async with on_socket(Script([gate, *late]), rpc) as client, client.streaming("hi") as events:
         task_id = (await anext(events)).result["task"]["id"]
         gate.set()
         last = [event async for event in events][-1]
@@ -214,26 +221,49 @@ async def test_a_message_that_comes_after_the_task_was_made_completes_the_task(w
 
 
 @requirement("1.0/send-blocks", "1.0/limits")
-async def test_a_turn_that_takes_too_long_is_given_up(wire: Wire) -> None:
+async def test_a_turn_that_takes_too_long_is_given_up(rpc: Wire) -> None:
     forever = [TextDelta("a"), anyio.Event()]
-    async with in_process(Script(forever), wire, limits={"turn_seconds": 0.05}) as client:
+    async with in_process(Script(forever), rpc, limits={"turn_seconds": 0.05}) as client:
         task = await client.send_task("hi")
         assert task["status"]["state"] == "TASK_STATE_FAILED"
         assert "in time" in said(task)
         assert client.script.closed_turns == 1
 
 
-@requirement("1.0/send-blocks")
-async def test_what_runs_when_the_server_stops_says_so(wire: Wire, tmp_path: object) -> None:
+@requirement("1.0/get-state", "0.3/get")
+async def test_what_ran_when_the_server_stopped_says_so(rpc: Wire, tmp_path: object) -> None:
+    """Unless it is to be gone on with."""
     script = Script([TextDelta("a"), anyio.Event()])
-    state = {"sqlite": {"db_path": f"{tmp_path}/state.db"}}
-    async with in_process(script, wire, a2a_state=state) as client:
-        at_once = wire.configuration(at_once=True)
+    settings: dict[str, Any] = {
+        "a2a_state": {"sqlite": {"db_path": f"{tmp_path}/state.db"}},
+        "a2a": {"recovery": "fail", "drain_seconds": 0},
+    }
+    async with in_process(script, rpc, **settings) as client:
+        at_once = rpc.configuration(at_once=True)
         running = await client.send_task("hi", configuration=at_once)
-    async with in_process(script, wire, a2a_state=state) as client:
-        task = (await client.get(running["id"])).task
+    async with in_process(script, rpc, **settings) as client:
+        task = await client.settled(running["id"])
         assert task["status"]["state"] == "TASK_STATE_FAILED"
         assert task["artifacts"][0]["parts"] == [{"text": "a"}]
+
+
+@requirement("1.0/get-state", "0.3/get", "1.0/stream-apart")
+async def test_what_ran_when_the_server_stopped_is_gone_on_with(
+    rpc: Wire, tmp_path: object
+) -> None:
+    """By whichever server is there next; the answer takes the place of what there was of it."""
+    script = Script([TextDelta("a"), anyio.Event()], ANSWER)
+    settings: dict[str, Any] = {
+        "a2a_state": {"sqlite": {"db_path": f"{tmp_path}/state.db"}},
+        "a2a": {"drain_seconds": 0},
+    }
+    async with in_process(script, rpc, **settings) as client:
+        at_once = rpc.configuration(at_once=True)
+        running = await client.send_task("hi", configuration=at_once)
+    async with in_process(script, rpc, **settings) as client:
+        task = await client.settled(running["id"])
+        assert task["status"]["state"] == "TASK_STATE_COMPLETED"
+        assert [artifact["parts"] for artifact in task["artifacts"]] == [[{"text": "yes"}]]
 
 
 @requirement("1.0/limits")

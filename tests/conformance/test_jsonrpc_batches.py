@@ -11,11 +11,13 @@ from agent.rpc_body import BATCH_CALLS
 from agent.stacks import DirectMessage, TextPart
 from tests.conformance._requirements import requirement
 from tests.conformance.client import call, in_process
-from tests.conformance.wire import V0_3, V1_0
+from tests.conformance.wire_0_3 import V0_3
+from tests.conformance.wire_1_0 import V1_0
 from tests.fakes.scripted_stack import ANSWER, Script
 
 if TYPE_CHECKING:
-    from tests.conformance.client import Reply
+    from tests.conformance.client import Client
+    from tests.conformance.reply import RpcReply as Reply
     from tests.conformance.wire import Json, Wire
 
 pytestmark = pytest.mark.anyio
@@ -42,44 +44,46 @@ def notification(method: str, params: Json) -> Json:
 
 
 @requirement("rpc/batch", "rpc/batch-invalid", "rpc/batch-any-method", "0.3/json-rpc")
-async def test_each_request_of_a_batch_is_answered_by_itself(wire: Wire) -> None:
+async def test_each_request_of_a_batch_is_answered_by_itself(
+    rpc: Wire, answering: dict[Wire, Client]
+) -> None:
     """A stream cannot be one response of many, so streaming methods are refused there."""
-    async with in_process(Script(ANSWER), wire) as client:
-        params = client.params("hi")
-        reply = await client.post(
-            [
-                call(wire.send, params, 1),
-                call(wire.get, {"id": "no-such-task"}, "two"),
-                notification(wire.send, params),
-                call(wire.stream, params, 3),
-                call("unknown", {}, 4),
-                call(wire.get, {}, 5),
-                call(wire.get, [], 6),
-                {"jsonrpc": "1.0", "id": 7, "method": wire.send, "params": params},
-                call(wire.send, params, None),
-            ]
-        )
-        assert outcomes(reply) == {
-            "1": "result",
-            '"two"': -32001,
-            "3": -32600,
-            "4": -32601,
-            "5": -32602,
-            "6": -32602,
-            "7": -32600,
-            "null": "result",
-        }
-        assert len(client.script.requests) == 3
+    client = answering[rpc]
+    params = client.params("hi")
+    reply = await client.post(
+        [
+            call(rpc.send, params, 1),
+            call(rpc.get, {"id": "no-such-task"}, "two"),
+            notification(rpc.send, params),
+            call(rpc.stream, params, 3),
+            call("unknown", {}, 4),
+            call(rpc.get, {}, 5),
+            call(rpc.get, [], 6),
+            {"jsonrpc": "1.0", "id": 7, "method": rpc.send, "params": params},
+            call(rpc.send, params, None),
+        ]
+    )
+    assert outcomes(reply) == {
+        "1": "result",
+        '"two"': -32001,
+        "3": -32600,
+        "4": -32601,
+        "5": -32602,
+        "6": -32602,
+        "7": -32600,
+        "null": "result",
+    }
+    assert len(client.script.requests) == 3
 
 
 @pytest.mark.parametrize("element", [1, "a", None, [], [[]], {}, {"id": {}}])
 @requirement("rpc/batch-invalid")
 async def test_what_is_no_request_in_a_batch_is_answered_with_null_as_id(
-    wire: Wire, element: Json
+    rpc: Wire, answering: dict[Wire, Client], element: Json
 ) -> None:
-    async with in_process(Script(ANSWER), wire) as client:
-        reply = await client.post([element, call(wire.send, client.params("hi"))])
-        assert outcomes(reply) == {"null": -32600, "1": "result"}
+    client = answering[rpc]
+    reply = await client.post([element, call(rpc.send, client.params("hi"))])
+    assert outcomes(reply) == {"null": -32600, "1": "result"}
 
 
 @requirement("rpc/batch")
@@ -92,47 +96,53 @@ async def test_versions_mix_in_a_batch() -> None:
 
 
 @requirement("rpc/batch")
-async def test_ids_may_repeat_in_a_batch(wire: Wire) -> None:
-    async with in_process(Script(ANSWER), wire) as client:
-        reply = await client.post([call(wire.send, client.params("hi"), 1)] * 3)
-        assert [body["id"] for body in reply.body] == [1, 1, 1]
-        assert len({json.dumps(body["result"]) for body in reply.body}) == 3
+async def test_ids_may_repeat_in_a_batch(rpc: Wire, answering: dict[Wire, Client]) -> None:
+    client = answering[rpc]
+    reply = await client.post([call(rpc.send, client.params("hi"), 1)] * 3)
+    assert [body["id"] for body in reply.body] == [1, 1, 1]
+    assert len({json.dumps(body["result"]) for body in reply.body}) == 3
 
 
 @requirement("rpc/batch")
-async def test_messages_without_a_task_go_into_batches(wire: Wire) -> None:
-    async with in_process(Script([DirectMessage((TextPart("hello"),))]), wire) as client:
-        (body,) = (await client.post([call(wire.send, client.params("hi"))])).body
-        assert wire.read_event(body["result"])["message"]["parts"] == [{"text": "hello"}]
+async def test_messages_without_a_task_go_into_batches(rpc: Wire) -> None:
+    async with in_process(Script([DirectMessage((TextPart("hello"),))]), rpc) as client:
+        (body,) = (await client.post([call(rpc.send, client.params("hi"))])).body
+        assert rpc.read_event(body["result"])["message"]["parts"] == [{"text": "hello"}]
 
 
 @requirement("rpc/batch-notifications")
-async def test_notifications_alone_are_carried_out_and_not_answered(wire: Wire) -> None:
-    async with in_process(Script(ANSWER), wire) as client:
-        reply = await client.post([notification(wire.send, client.params("hi"))] * 2)
-        assert (reply.status, reply.text) == (204, "")
-        assert len(client.script.requests) == 2
+async def test_notifications_alone_are_carried_out_and_not_answered(
+    rpc: Wire, answering: dict[Wire, Client]
+) -> None:
+    client = answering[rpc]
+    reply = await client.post([notification(rpc.send, client.params("hi"))] * 2)
+    assert (reply.status, reply.text) == (204, "")
+    assert len(client.script.requests) == 2
 
 
 @requirement("rpc/batch-empty", "rpc/null-id")
-async def test_an_empty_batch_is_one_invalid_request(wire: Wire) -> None:
-    async with in_process(Script(ANSWER), wire) as client:
-        reply = await client.post(" [ ] ")
-        assert (reply.code, reply.body["id"]) == (-32600, None)
+async def test_an_empty_batch_is_one_invalid_request(
+    rpc: Wire, answering: dict[Wire, Client]
+) -> None:
+    client = answering[rpc]
+    reply = await client.post(" [ ] ")
+    assert (reply.code, reply.body["id"]) == (-32600, None)
 
 
 @requirement("1.0/limits")
-async def test_a_batch_has_a_bound_and_nothing_of_a_longer_one_is_run(wire: Wire) -> None:
-    async with in_process(Script(ANSWER), wire) as client:
-        request = call(wire.send, client.params("hi"))
-        assert (await client.post([request] * (BATCH_CALLS + 1))).code == -32600
-        assert client.script.requests == []
-        assert len((await client.post([request] * BATCH_CALLS)).body) == BATCH_CALLS
+async def test_a_batch_has_a_bound_and_nothing_of_a_longer_one_is_run(
+    rpc: Wire, answering: dict[Wire, Client]
+) -> None:
+    client = answering[rpc]
+    request = call(rpc.send, client.params("hi"))
+    assert (await client.post([request] * (BATCH_CALLS + 1))).code == -32600
+    assert client.script.requests == []
+    assert len((await client.post([request] * BATCH_CALLS)).body) == BATCH_CALLS
 
 
 @requirement("1.0/limits")
-async def test_a_busy_server_says_so_for_each_request_of_a_batch(wire: Wire) -> None:
-    limits = {"running_tasks": 1}
-    async with in_process(Script(ANSWER), wire, limits=limits) as client:
-        reply = await client.post([call(wire.send, client.params("hi"), n) for n in range(3)])
+async def test_a_busy_server_says_so_for_each_request_of_a_batch(rpc: Wire) -> None:
+    limits = {"running_tasks": 1, "queue_seconds": 0}
+    async with in_process(Script(ANSWER), rpc, limits=limits) as client:
+        reply = await client.post([call(rpc.send, client.params("hi"), n) for n in range(3)])
         assert sorted(map(str, outcomes(reply).values())) == ["-32051", "-32051", "result"]

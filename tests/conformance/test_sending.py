@@ -29,14 +29,14 @@ HELLO = [DirectMessage((TextPart("hello"),))]
 
 
 @pytest.mark.parametrize(
-    ("end", "state"),
+    ("end", "state", "at_once"),
     [
-        (DONE, "COMPLETED"),
-        (InputRequired("?"), "INPUT_REQUIRED"),
-        (AuthRequired("?"), "AUTH_REQUIRED"),
+        (DONE, "COMPLETED", None),
+        (DONE, "COMPLETED", False),
+        (InputRequired("?"), "INPUT_REQUIRED", None),
+        (AuthRequired("?"), "AUTH_REQUIRED", None),
     ],
 )
-@pytest.mark.parametrize("at_once", [None, False])
 @requirement("1.0/send-blocks", "0.3/blocking")
 async def test_sending_waits_until_the_task_has_ended_or_waits(
     wire: Wire, end: TurnEvent, state: str, at_once: bool | None
@@ -54,7 +54,7 @@ async def test_sending_waits_until_the_task_has_ended_or_waits(
             while not client.script.requests:
                 await client.get("any")
             task_id = client.script.requests[0].task_id
-            while (await client.get(task_id)).body.get("error"):
+            while (await client.get(task_id)).is_error:
                 pass
             assert answers == []
             gate.set()
@@ -85,17 +85,16 @@ async def test_being_in_a_hurry_changes_neither_messages_nor_streams(wire: Wire)
         assert last["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
-@pytest.mark.parametrize(
-    ("length", "texts"),
-    [
-        (None, ["one", "?", "two", "?", "three"]),
-        (0, None),
-        (1, ["three"]),
-        (2, ["?", "three"]),
-        (5, ["one", "?", "two", "?", "three"]),
-        (2**31 - 1, ["one", "?", "two", "?", "three"]),
-    ],
-)
+HISTORIES: list[tuple[int | None, list[str] | None]] = [
+    (None, ["one", "?", "two", "?", "three"]),
+    (0, None),
+    (1, ["three"]),
+    (2, ["?", "three"]),
+    (5, ["one", "?", "two", "?", "three"]),
+    (2**31 - 1, ["one", "?", "two", "?", "three"]),
+]
+
+
 @requirement(
     "1.0/history-unset",
     "1.0/history-zero",
@@ -104,47 +103,43 @@ async def test_being_in_a_hurry_changes_neither_messages_nor_streams(wire: Wire)
     "0.3/history",
     "0.3/get-history",
 )
-async def test_history_is_as_long_as_asked_for(
-    wire: Wire, length: int | None, texts: list[str] | None
-) -> None:
+async def test_history_is_as_long_as_asked_for(wire: Wire) -> None:
     question = [InputRequired("?")]
-    async with in_process(Script(question, question, ANSWER), wire) as client:
-        task = await client.send_task("one")
-        await client.send_task("two", taskId=task["id"])
-        configuration = wire.configuration(history=length)
-        task = await client.send_task("three", taskId=task["id"], configuration=configuration)
-        limit = {} if length is None else {"historyLength": length}
-        got = (await client.get(task["id"], **limit)).task
-        assert got == task
-        history = task.get("history")
-        assert (history and [message["parts"][0]["text"] for message in history]) == texts
-        assert len((await client.get(task["id"])).task["history"]) == 5
+    turns = [question, question, ANSWER] * len(HISTORIES)
+    async with in_process(Script(*turns), wire) as client:
+        for length, texts in HISTORIES:
+            task = await client.send_task("one")
+            await client.send_task("two", taskId=task["id"])
+            configuration = wire.configuration(history=length)
+            task = await client.send_task("three", taskId=task["id"], configuration=configuration)
+            limit = {} if length is None else {"historyLength": length}
+            assert (await client.get(task["id"], **limit)).task == task
+            history = task.get("history")
+            assert (history and [message["parts"][0]["text"] for message in history]) == texts
+            assert len((await client.get(task["id"])).task["history"]) == 5
 
 
 @requirement("1.0/history-zero", "0.3/history")
-async def test_the_task_of_a_stream_has_as_much_history_as_asked_for(wire: Wire) -> None:
-    async with in_process(Script(ANSWER), wire) as client:
-        events = await client.streamed("hi", configuration=wire.configuration(history=0))
-        assert "history" not in events[0].result["task"]
-
-
-@requirement("1.0/push-unsupported", "0.3/push-unsupported", "1.0/error-codes")
-async def test_push_notifications_are_refused_since_there_are_none(wire: Wire) -> None:
-    push = wire.configuration(push={"url": "https://a.example/hook"})
-    async with in_process(Script(ANSWER), wire) as client:
-        assert (await client.refused("hi", configuration=push)).code == -32003
+async def test_the_task_of_a_stream_has_as_much_history_as_asked_for(
+    wire: Wire, answering: dict[Wire, Client]
+) -> None:
+    client = answering[wire]
+    events = await client.streamed("hi", configuration=wire.configuration(history=0))
+    assert "history" not in events[0].result["task"]
 
 
 @pytest.mark.parametrize("limit", ["running_tasks", "running_tasks_per_owner"])
-@requirement("1.0/temporary", "1.0/limits")
+@requirement("1.0/temporary", "1.0/limits", "0.3/resources", "1.0/rate-limit")
 async def test_one_task_too_many_is_refused_for_now(wire: Wire, limit: str) -> None:
     gate = anyio.Event()
-    async with in_process(Script([TextDelta("a"), gate, DONE]), wire, limits={limit: 2}) as client:
+    async with in_process(
+        Script([TextDelta("a"), gate, DONE]), wire, limits={limit: 2, "queue_seconds": 0}
+    ) as client:
         at_once = wire.configuration(at_once=True)
         tasks = [await client.send_task("hi", configuration=at_once) for _ in range(2)]
         reply = await client.refused("hi")
-        assert (reply.status, reply.code) == (429, -32051)
-        assert int(reply.headers["retry-after"]) > 0
+        assert reply.code == -32051
+        assert reply.retry_after > 0
         assert len(client.script.requests) == 2
         gate.set()
         for task in tasks:
@@ -156,11 +151,11 @@ async def test_one_task_too_many_is_refused_for_now(wire: Wire, limit: str) -> N
 async def test_a_waiting_task_that_comes_at_a_busy_time_waits_on(wire: Wire) -> None:
     gate = anyio.Event()
     script = Script([InputRequired("?")], [TextDelta("a"), gate, DONE], ANSWER)
-    async with in_process(script, wire, limits={"running_tasks": 1}) as client:
+    async with in_process(script, wire, limits={"running_tasks": 1, "queue_seconds": 0}) as client:
         waiting = await client.send_task("hi")
         at_once = wire.configuration(at_once=True)
         running = await client.send_task("hi", configuration=at_once)
-        assert (await client.refused("go on", taskId=waiting["id"])).status == 429
+        assert (await client.refused("go on", taskId=waiting["id"])).code == -32051
         gate.set()
         await client.settled(running["id"])
         reply = await when_free(client, client.params("go on", taskId=waiting["id"]))
@@ -169,6 +164,6 @@ async def test_a_waiting_task_that_comes_at_a_busy_time_waits_on(wire: Wire) -> 
 
 async def when_free(client: Client, params: Json) -> Reply:
     """Send until there is room: a task is heard to have ended a moment before it makes room."""
-    while (reply := await client.call(client.wire.send, params)).status == 429:
-        pass
+    while (reply := await client.call(client.wire.send, params)).is_error:
+        assert reply.code == -32051
     return reply

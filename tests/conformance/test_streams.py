@@ -83,10 +83,10 @@ async def test_every_event_is_heard_before_the_next_is_made(wire: Wire) -> None:
 
 
 @requirement("1.0/stream-immediate")
-async def test_the_task_is_heard_of_although_the_stack_says_nothing(wire: Wire) -> None:
+async def test_the_task_is_heard_of_although_the_stack_says_nothing(rpc: Wire) -> None:
     gate = anyio.Event()
     async with (
-        on_socket(Script([gate, DONE]), wire) as client,
+        on_socket(Script([gate, DONE]), rpc) as client,
         client.streaming("hi") as events,
     ):
         task = (await anext(events)).result["task"]
@@ -96,7 +96,7 @@ async def test_the_task_is_heard_of_although_the_stack_says_nothing(wire: Wire) 
 
 
 @pytest.mark.parametrize(("end", "expected"), ENDS.values(), ids=ENDS.keys())
-@requirement("1.0/stream-closes", "1.0/stream-sse", "1.0/auth-stream", "0.3/stream-final")
+@requirement("1.0/stream-closes", "1.0/stream-established", "1.0/auth-stream", "0.3/stream-final")
 async def test_a_stream_closes_when_the_task_has_ended_or_waits(
     wire: Wire, end: TurnCompleted, expected: str
 ) -> None:
@@ -106,7 +106,8 @@ async def test_a_stream_closes_when_the_task_has_ended_or_waits(
         task_id = events[0].result["task"]["id"]
         assert (await client.get(task_id)).task["status"]["state"] == expected
         if wire.version == "0.3":
-            finals = [event.body["result"].get("final") for event in events]
+            said = [event.body.get("result", event.body) for event in events]
+            finals = [{**one, **one.get("statusUpdate", {})}.get("final") for one in said]
             assert finals.count(True) == 1
             assert finals[-1]
 
@@ -120,9 +121,9 @@ async def test_a_message_is_the_whole_stream(wire: Wire) -> None:
 
 
 @requirement("1.0/stream-order")
-async def test_events_are_numbered_from_the_task_on(wire: Wire) -> None:
+async def test_events_are_numbered_from_the_task_on(rpc: Wire) -> None:
     deltas = [TextDelta(str(number)) for number in range(300)]
-    async with in_process(Script([*deltas, DONE]), wire) as client:
+    async with in_process(Script([*deltas, DONE]), rpc) as client:
         events = await client.streamed("hi")
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         assert "task" in events[0].result
@@ -130,9 +131,9 @@ async def test_events_are_numbered_from_the_task_on(wire: Wire) -> None:
 
 
 @requirement("1.0/stream-order")
-async def test_numbers_go_on_when_a_task_goes_on(wire: Wire) -> None:
+async def test_numbers_go_on_when_a_task_goes_on(rpc: Wire) -> None:
     script = Script([TextDelta("a"), InputRequired("Which?")], [TextDelta("b"), DONE])
-    async with in_process(script, wire) as client:
+    async with in_process(script, rpc) as client:
         first = await client.streamed("hi")
         task_id = first[0].result["task"]["id"]
         second = await client.streamed("this", taskId=task_id)
@@ -156,15 +157,18 @@ async def test_a_client_that_goes_away_leaves_the_task_alone(wire: Wire) -> None
 
 @requirement("1.0/stream-apart")
 async def test_a_client_that_does_not_wait_for_its_answer_leaves_the_task_alone(
-    wire: Wire,
+    rpc: Wire,
 ) -> None:
     gate = anyio.Event()
     script = Script([TextDelta("a"), gate, DONE])
-    async with on_socket(script, wire) as client:
+    async with on_socket(script, rpc) as client:
         async with anyio.create_task_group() as waiting:
-            waiting.start_soon(client.call, wire.send, client.params("hi"))
+            waiting.start_soon(client.call, rpc.send, client.params("hi"))
             while not script.requests:
                 await client.get("any")
+            # The task is stored before anybody hears of it.
+            while (await client.get(script.requests[0].task_id)).is_error:
+                pass
             waiting.cancel_scope.cancel()
         gate.set()
         (request,) = script.requests
@@ -190,10 +194,10 @@ async def test_a_running_task_shows_what_there_is_so_far(wire: Wire) -> None:
 
 
 @requirement("1.0/get-state")
-async def test_text_is_stored_soon_although_nothing_follows_it(wire: Wire) -> None:
+async def test_text_is_stored_soon_although_nothing_follows_it(rpc: Wire) -> None:
     gate = anyio.Event()
     async with (
-        on_socket(Script([TextDelta("so "), TextDelta("far"), gate, DONE]), wire) as client,
+        on_socket(Script([TextDelta("so "), TextDelta("far"), gate, DONE]), rpc) as client,
         client.streaming("hi") as events,
     ):
         task_id = (await anext(events)).result["task"]["id"]
@@ -202,13 +206,13 @@ async def test_text_is_stored_soon_although_nothing_follows_it(wire: Wire) -> No
         gate.set()
 
 
-@requirement("1.0/stream-sse")
-async def test_a_silent_stream_is_kept_alive_by_comments(wire: Wire) -> None:
+@requirement("1.0/stream-established")
+async def test_a_silent_stream_is_kept_alive_by_comments(rpc: Wire) -> None:
     gate = anyio.Event()
     async with on_socket(
-        Script([TextDelta("a"), gate, DONE]), wire, a2a={"keep_alive_seconds": 0.01}
+        Script([TextDelta("a"), gate, DONE]), rpc, a2a={"keep_alive_seconds": 0.01}
     ) as client:
-        body = call(wire.stream, client.params("hi"))
+        body = call(rpc.stream, client.params("hi"))
         async with client.http.stream("POST", "/a2a", json=body) as response:
             lines = [line async for line in _until_comment(response.aiter_lines(), gate)]
         assert ": keep-alive" in lines
@@ -222,9 +226,9 @@ async def _until_comment(lines: AsyncIterator[str], gate: anyio.Event) -> AsyncI
         yield line
 
 
-@requirement("1.0/stream-sse", "0.3/stream-sse")
-async def test_nobody_on_the_way_may_keep_or_change_a_stream(wire: Wire) -> None:
-    async with in_process(Script([DONE]), wire) as client:
-        reply = await client.call(wire.stream, client.params("hi"))
+@requirement("1.0/rpc-stream", "0.3/stream-sse")
+async def test_nobody_on_the_way_may_keep_or_change_a_stream(rpc: Wire) -> None:
+    async with in_process(Script([DONE]), rpc) as client:
+        reply = await client.call(rpc.stream, client.params("hi"))
         assert reply.headers["cache-control"] == "no-cache, no-transform"
         assert reply.headers["x-accel-buffering"] == "no"

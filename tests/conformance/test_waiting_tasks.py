@@ -11,6 +11,7 @@ from agent.stacks import (
     Answer,
     ArtifactPart,
     AuthRequired,
+    DirectMessage,
     InputRequired,
     Resume,
     TextDelta,
@@ -83,7 +84,8 @@ async def test_a_message_with_the_context_id_alone_goes_on_with_the_one_that_wai
 @requirement("1.0/context-new-task")
 async def test_of_two_waiting_tasks_of_a_context_neither_is_guessed(wire: Wire) -> None:
     """A message without taskId is then a new task."""
-    both = Script(QUESTION, QUESTION, REPLY, REPLY)
+    gate = anyio.Event()
+    both = Script([gate, *QUESTION], [gate, *QUESTION], REPLY, REPLY)
     async with on_socket(both, wire) as client:
         asked: list[Json] = []
 
@@ -93,6 +95,9 @@ async def test_of_two_waiting_tasks_of_a_context_neither_is_guessed(wire: Wire) 
         async with anyio.create_task_group() as asking:
             asking.start_soon(ask)
             asking.start_soon(ask)
+            while len(both.requests) < 2:
+                await client.get("any")
+            gate.set()
         assert len({task["id"] for task in asked}) == 2
         new = await client.send_task("Zürich", contextId="context-1")
         assert new["id"] not in {task["id"] for task in asked}
@@ -178,10 +183,10 @@ APPROVALS: list[tuple[Any, bool]] = [
 
 @pytest.mark.parametrize(("said", "approve"), APPROVALS)
 @requirement("1.0/input-required", "1.0/validation")
-async def test_only_a_clear_yes_approves(wire: Wire, said: Any, approve: bool) -> None:
-    async with in_process(Script(QUESTION, REPLY), wire) as client:
+async def test_only_a_clear_yes_approves(rpc: Wire, said: Any, approve: bool) -> None:
+    async with in_process(Script(QUESTION, REPLY), rpc) as client:
         asked = await client.send_task("Pay")
-        part = said if isinstance(said, str) else wire.data(said)
+        part = said if isinstance(said, str) else rpc.data(said)
         await client.send_task(part, taskId=asked["id"])
         resume = client.script.requests[1].resume
         assert resume is not None
@@ -217,8 +222,8 @@ async def test_calls_are_answered_each_by_its_id(wire: Wire) -> None:
     ],
 )
 @requirement("1.0/input-required")
-async def test_a_stack_may_ask_for_anything(wire: Wire, data: Json) -> None:
-    async with in_process(Script([InputRequired("Fill in.", data)], REPLY), wire) as client:
+async def test_a_stack_may_ask_for_anything(rpc: Wire, data: Json) -> None:
+    async with in_process(Script([InputRequired("Fill in.", data)], REPLY), rpc) as client:
         asked = await client.send_task("hi")
         done = await client.send_task("done", taskId=asked["id"])
         assert done["status"]["state"] == "TASK_STATE_COMPLETED"
@@ -235,30 +240,18 @@ async def test_a_context_that_is_not_the_tasks_is_refused(wire: Wire) -> None:
         assert (await client.send_task("Zürich", **same))["id"] == asked["id"]
 
 
-@requirement("1.0/error-codes", "0.3/a2a-errors")
-async def test_a_running_task_takes_no_message(wire: Wire) -> None:
-    gate = anyio.Event()
-    async with in_process(Script([TextDelta("a"), gate, DONE]), wire) as client:
-        at_once = wire.configuration(at_once=True)
-        task = await client.send_task("hi", configuration=at_once)
-        reply = await client.refused("and another thing", taskId=task["id"])
-        assert reply.code == -32004
-        gate.set()
-
-
-@requirement("1.0/error-codes", "0.3/a2a-errors")
-async def test_a_task_that_goes_on_takes_no_second_message(wire: Wire) -> None:
-    """Also while the stack has said nothing yet: the turn would be resumed twice."""
-    gate = anyio.Event()
-    async with on_socket(Script(QUESTION, [gate, *REPLY], REPLY), wire) as client:
-        asked = await client.send_task("Weather?")
-        async with anyio.create_task_group() as sending:
-            sending.start_soon(lambda: client.send_task("Zürich", taskId=asked["id"]))
-            while len(client.script.requests) < 2:
-                await client.get("any")
-            reply = await client.refused("Bern", taskId=asked["id"])
-            assert reply.code == -32004
-            gate.set()
-        assert len(client.script.requests) == 2
-        task = await client.settled(asked["id"])
-        assert task["status"]["state"] == "TASK_STATE_COMPLETED"
+@requirement("1.0/agent-message", "1.0/artifact-id", "1.0/context-kept", "0.3/objects")
+async def test_what_the_agent_says_belongs_to_the_context(wire: Wire) -> None:
+    """Every artifact has an id of its own."""
+    hello = [DirectMessage((TextPart("hello"),))]
+    async with in_process(Script(hello, QUESTION, REPLY), wire) as client:
+        assert (await client.send("hi", contextId="context-1"))["message"][
+            "contextId"
+        ] == "context-1"
+        asked = await client.send_task("Weather?", contextId="context-1")
+        assert asked["status"]["message"]["contextId"] == "context-1"
+        assert asked["status"]["message"]["messageId"]
+        done = await client.send_task("Zürich", taskId=asked["id"])
+        assert {message["contextId"] for message in done["history"]} == {"context-1"}
+        ids = [artifact["artifactId"] for artifact in done["artifacts"]]
+        assert len(ids) == len(set(ids)) == 2

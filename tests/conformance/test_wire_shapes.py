@@ -17,14 +17,18 @@ from agent.stacks import (
     TurnCompleted,
 )
 from tests.conformance._requirements import requirement
+from tests.conformance._requirements.row import JSON_RPC
 from tests.conformance.client import call, in_process
-from tests.conformance.wire import V0_3, V1_0
+from tests.conformance.wire_0_3 import V0_3
+from tests.conformance.wire_1_0 import V1_0
 from tests.fakes.scripted_stack import Script
 
 if TYPE_CHECKING:
     from tests.conformance.wire import Json
 
 pytestmark = pytest.mark.anyio
+
+BINDING = JSON_RPC
 
 ANSWER = [
     TextDelta("yes"),
@@ -51,7 +55,14 @@ def without_times(value: Json) -> Json:
     }
 
 
-@requirement("1.0/send-answer", "1.0/data-model", "1.0/enums", "1.0/camel-case", "1.0/methods")
+@requirement(
+    "1.0/send-answer",
+    "1.0/data-model",
+    "1.0/enums",
+    "1.0/camel-case",
+    "1.0/method-names",
+    on=JSON_RPC,
+)
 async def test_a_task_in_1_0() -> None:
     async with in_process(Script(ANSWER), V1_0) as client:
         params = client.params(V1_0.text("hi") | {"metadata": {"a": 1}}, metadata={"b": [None]})
@@ -129,7 +140,13 @@ async def test_a_task_in_0_3() -> None:
         assert (await client.post(call("tasks/get", {"id": task["id"]}))).result == task
 
 
-@requirement("1.0/stream-data", "1.0/stream-task-first", "1.0/stream-updates", "1.0/stream-sse")
+@requirement(
+    "1.0/rpc-stream-data",
+    "1.0/stream-task-first",
+    "1.0/stream-updates",
+    "1.0/rpc-stream",
+    on=JSON_RPC,
+)
 async def test_a_stream_in_1_0() -> None:
     async with in_process(Script([TextDelta("yes"), TurnCompleted("end_of_turn")])) as client:
         reply = await client.post(call("SendStreamingMessage", client.params("hi"), "call-1"))
@@ -182,7 +199,7 @@ async def test_a_stream_in_0_3() -> None:
         bodies = [event.body for event in reply.events()]
         task = bodies[0]["result"]
         ids = {"taskId": task["id"], "contextId": task["contextId"]}
-        message = {"kind": "message"} | client.message("hi") | ids
+        message = client.message("hi") | ids
         chunk = {"artifactId": "answer", "parts": [{"kind": "text", "text": "yes"}]}
         end = {"artifactId": "answer", "parts": [{"kind": "text", "text": ""}]}
         results = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -45,6 +46,7 @@ class Script:
 
 
 _scripts: dict[str, Script] = {}
+_numbers = count(1)
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def scripted(script: Script) -> Iterator[str]:
 
     A stack is made from settings alone, so this is how a test's own objects reach it.
     """
-    name = f"script-{id(script):x}"
+    name = f"script-{next(_numbers)}"
     _scripts[name] = script
     try:
         yield name

@@ -36,17 +36,17 @@ def listen() -> tuple[socket.socket, str]:
 
 @asynccontextmanager
 async def run_server(
-    app: Any, listening: tuple[socket.socket, str] | None = None
+    app: Any, listening: tuple[socket.socket, str] | None = None, http: Any = "auto"
 ) -> AsyncIterator[str]:
     """Serve ``app``, with its lifespan, on a loopback port; yields ``http://HOST:PORT``.
 
     ``listening`` is what ``listen`` returned, for an application that must know its address.
-    Requests that still run when the block is left have two seconds to end.
+    ``http`` is uvicorn's setting. Requests that still run when the block is left have two seconds to end.
     """
     listener, url = listening or listen()
     with listener:
         config = uvicorn.Config(
-            app, lifespan="on", log_level="warning", timeout_graceful_shutdown=2
+            app, lifespan="on", http=http, log_level="warning", timeout_graceful_shutdown=2
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve([listener]))

@@ -16,12 +16,14 @@ from a2a_state.journal import Entry, EventRow, Journal
 from a2a_state.migrate import migrate
 from a2a_state.tables import task_events
 from a2a_state.tasks import TaskRow
+from agent.state import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from a2a_state.database import Database
     from agent.errors import AgentError
+    from agent.lease import Holder
     from tests.fakes.postgres import Postgres
 
 
@@ -46,6 +48,12 @@ async def open_journal(database: Database) -> AsyncIterator[Journal]:
         yield journal
     finally:
         await journal.close()
+
+
+def new_state(journal: Journal, holder: Holder) -> State:
+    """Return what a run is given; it reads nothing."""
+    nothing: Any = None
+    return State(journal, nothing, nothing, holder)
 
 
 def task_row(task_id: str = "task", **changes: Any) -> TaskRow:

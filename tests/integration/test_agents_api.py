@@ -13,6 +13,7 @@ from agent.errors import (
     ContentTypeNotSupported,
     InvalidAgentResponse,
     InvalidParams,
+    SettingsError,
     StackError,
     StackTimeout,
     StackUnavailable,
@@ -22,6 +23,7 @@ from agent.errors import (
 from agent.settings import Settings
 from agent.stacks import (
     Answer,
+    AuthRequired,
     ClientTool,
     DataPart,
     FilePart,
@@ -38,7 +40,19 @@ from agent.stacks import (
 )
 from agent.stacks.agents_api import AgentsApiStack
 from agent.stacks.client import ConversationLost, probe
-from tests.fakes.llama_stack import FakeLlamaStack, Script, answer, call, failure, question, text
+from agent.stacks.remote import RemoteStack
+from tests.fakes.llama_stack import (
+    FakeLlamaStack,
+    Script,
+    answer,
+    call,
+    ended,
+    failure,
+    question,
+    started,
+    text,
+)
+from tests.fakes.mcp_server import McpServer
 from tests.fakes.server import run_server
 
 if TYPE_CHECKING:
@@ -337,6 +351,113 @@ async def test_a_question_cannot_be_answered_after_the_conversation_went_on() ->
     assert fake.bodies("POST", "/resume") == []
 
 
+async def test_a_question_is_answered_after_a_restart() -> None:
+    """The session on the server knows what waits."""
+    fake = FakeLlamaStack()
+    fake.scripts = [Script(question(WEATHER)), Script(answer("Rain"))]
+    async with run_server(fake.app) as url:
+        async with stack_at(url) as stack:
+            conversation_id = await stack.start_conversation("alice")
+            await turn(stack, conversation_id, *HELLO)
+        turn_id = fake.sessions[conversation_id.partition("/")[2]][0]["turn_id"]
+        async with stack_at(url) as stack:
+            resume = Resume(turn_id, (Answer("c1", "12C"),))
+            events = await turn(stack, conversation_id, resume=resume)
+            assert await stack.outcome(conversation_id, turn_id) == events[-1]
+    assert events[-1] == TurnCompleted("end_of_turn", "Rain")
+
+
+REFUSED = (
+    "401: Authentication required: Client error '401 Unauthorized' for url '{url}'\n"
+    "For more information check: https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/401"
+)
+
+
+async def test_a_tool_server_that_wants_credentials_interrupts_the_turn() -> None:
+    """Llama Stack names it by its URL; a follow-up tries again with what the turn was about."""
+    fake = FakeLlamaStack()
+    url = "http://tools.org/mcp?key=secret"
+    fake.scripts = [Script([failure(REFUSED.format(url=url))]), Script(answer("42"))]
+    servers = [{"name": "other", "url": "http://tools.org/mcp"}, {"name": "tools", "url": url}]
+    async with serving(fake, mcp_servers=servers) as stack:
+        conversation_id = await stack.start_conversation("alice")
+        asked = (await turn(stack, conversation_id, *HELLO))[-1]
+        parts = (*HELLO, TextPart("Now"))
+        events = await turn(stack, conversation_id, *parts, resume=Resume("", ()))
+    assert isinstance(asked, AuthRequired)
+    assert asked.data == {"type": "auth", "server": "tools", "url": "http://tools.org/mcp"}
+    assert "secret" not in asked.text
+    assert events[-1] == TurnCompleted("end_of_turn", "42")
+    assert fake.bodies("POST", "/turn")[1]["messages"][0]["content"] == [
+        {"type": "text", "text": "Hello"},
+        {"type": "text", "text": "Now"},
+    ]
+
+
+NO_GROUP = failure("400: Invalid value: Toolgroup mcp::tools not found, available toolgroups: x")
+FAILED = failure("500: Internal server error: An unexpected error occurred.")
+
+
+@pytest.mark.parametrize("chunks", [[NO_GROUP], [started("tool_execution"), FAILED]])
+async def test_a_tool_server_is_asked_where_llama_stack_does_not_tell(chunks: list[Any]) -> None:
+    """It says of a server that answers 403 that the tool group is not known."""
+    fake = FakeLlamaStack()
+    fake.scripts = [Script(chunks), Script(chunks)]
+    guarded = McpServer("Bearer good", status=403)
+    async with run_server(guarded) as tools:
+        servers = [{"name": "tools", "url": f"{tools}/mcp"}]
+        async with serving(fake, mcp_servers=servers) as stack:
+            conversation_id = await stack.start_conversation("alice")
+            refused = (await turn(stack, conversation_id, *HELLO))[-1]
+            guarded.key = None
+            with pytest.raises(TurnFailed):
+                await turn(stack, conversation_id, *HELLO)
+    assert isinstance(refused, AuthRequired)
+    assert refused.data["server"] == "tools"
+
+
+async def test_a_failure_that_has_nothing_to_do_with_tools_asks_no_tool_server() -> None:
+    """Nor does one after them."""
+    fake = FakeLlamaStack()
+    chunks = [started("tool_execution"), ended("tool_execution", tool_responses=[])]
+    fake.scripts = [Script([FAILED]), Script([*chunks, FAILED])]
+    guarded = McpServer("Bearer good")
+    async with run_server(guarded) as tools:
+        servers = [{"name": "tools", "url": f"{tools}/mcp"}]
+        async with serving(fake, mcp_servers=servers) as stack:
+            conversation_id = await stack.start_conversation("alice")
+            for _ in range(2):
+                with pytest.raises(TurnFailed):
+                    await turn(stack, conversation_id, *HELLO)
+    assert guarded.seen == []
+
+
+@pytest.mark.parametrize("asked", ["always", ["add"]])
+async def test_approval_that_this_llama_stack_cannot_ask_for_is_told_at_start(asked: Any) -> None:
+    """Tools that somebody wants to approve must not be called without."""
+    server = {"name": "tools", "url": "http://tools.org/mcp", "require_approval": asked}
+    with pytest.raises(SettingsError, match=r"mcp_servers\[0\]\.require_approval"):
+        await AgentsApiStack(settings("http://127.0.0.1:9", mcp_servers=[server])).open()
+
+
+async def test_closing_a_turn_of_a_llama_stack_at_a_url_closes_its_stream() -> None:
+    """Whichever stack was found for it."""
+    fake = FakeLlamaStack()
+    fake.scripts = [Script([text("a")], then="wait")]
+    async with run_server(fake.app) as url:
+        stack = RemoteStack(settings(url))
+        await stack.open()
+        try:
+            with anyio.fail_after(10):
+                conversation_id = await stack.start_conversation("alice")
+                turn_: Any = stack.turn(request(conversation_id, *HELLO))
+                await anext(turn_)
+                await turn_.aclose()
+                await fake.gone.wait()
+        finally:
+            await stack.close()
+
+
 async def test_the_outcome_is_known_for_turns_that_ended() -> None:
     """The server keeps no other turns."""
     fake = FakeLlamaStack()
@@ -350,6 +471,15 @@ async def test_the_outcome_is_known_for_turns_that_ended() -> None:
         assert await stack.outcome(conversation_id, "t2") is None
         fake.forget()
         assert await stack.outcome(conversation_id, "t1") is None
+
+
+async def test_the_outcome_cannot_be_told_while_the_server_is_down() -> None:
+    """That is another thing than a turn that is not known; there is nothing to cancel."""
+    async with stack_at("http://127.0.0.1:9") as stack:
+        for _ in range(2):
+            await stack.cancel("agent/session", "turn")
+            with pytest.raises(StackUnavailable):
+                await stack.outcome("agent/session", "turn")
 
 
 async def test_a_server_that_is_not_well_is_told_as_such() -> None:
@@ -371,6 +501,9 @@ async def test_what_an_agent_fixes_cannot_be_chosen_with_a_message() -> None:
             await turn(stack, conversation_id, *HELLO, model=model, tools=(own,))
         with pytest.raises(UnsupportedOperation, match="model"):
             await turn(stack, conversation_id, *HELLO, model="vllm/other")
+        form = {"type": "json_schema", "json_schema": {"schema": {}}}
+        with pytest.raises(UnsupportedOperation, match="form of the answer"):
+            await turn(stack, conversation_id, *HELLO, metadata={"response_format": form})
         for tool in (ClientTool("other", "", {}), ClientTool("get_weather", "", {})):
             with pytest.raises(UnsupportedOperation, match=tool.name):
                 await turn(stack, conversation_id, *HELLO, tools=(tool,))

@@ -32,7 +32,7 @@ from agent.stacks import (
     TurnStarted,
 )
 from agent.stacks.agents_api import AgentsApiStack
-from agent.stacks.client import ConversationLost
+from agent.stacks.client import ConversationLost, ToolGroupUnknown
 from tests.fakes.server import run_server
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ ERRORS: dict[str, type[StackError]] = {
     "c16_turn_unknown_agent": ConversationLost,
     "j12_turn_deleted_agent": ConversationLost,
     "c18_turn_unknown_model": ModelNotFound,
+    "f10_turn_toolgroup_unknown": ToolGroupUnknown,
 }
 
 if not NAMES:

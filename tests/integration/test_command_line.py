@@ -16,6 +16,7 @@ import pytest
 
 from agent.cli import exits, main
 from agent.cli.serve import _free_port, _logging
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,11 +178,17 @@ def test_the_log_is_colored_or_not(colored: bool) -> None:
     assert ("\x1b[" in formatter.format(record)) is colored
 
 
+@pytest.mark.parametrize("recovery", ["resume", "fail"])
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_who_follows_a_task_hears_that_the_server_was_stopped(tmp_path: Path, workers: str) -> None:
-    """The stream ends with the end of the task, and the server with the stream."""
-    (tmp_path / "config.yaml").write_text("a2a_state: {sqlite: {db_path: state.db}}\n")
-    port = _free_port("127.0.0.1")
+def test_who_follows_a_task_hears_that_the_server_was_stopped(
+    tmp_path: Path, workers: str, recovery: str
+) -> None:
+    """The task ends, or somebody else goes on with it; the server stops when all have heard."""
+    (tmp_path / "config.yaml").write_text(
+        "a2a_state: {sqlite: {db_path: state.db}}\n"
+        f"a2a: {{recovery: {recovery}, drain_seconds: 0.5}}\n"
+    )
+    port = free_port()
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", workers]
     program = str(Path(sys.executable).with_name("llamastack-a2a"))
     server = subprocess.Popen(
@@ -192,10 +199,14 @@ def test_who_follows_a_task_hears_that_the_server_was_stopped(tmp_path: Path, wo
     )
     try:
         events = _streamed(port, "hold:60000:x")
-        assert "task" in next(events)
+        assert "task" in next(events)["result"]
         server.terminate()
         *_, last = events
-        assert last["statusUpdate"]["status"]["state"] == "TASK_STATE_FAILED"
+        if recovery == "fail":
+            state = last["result"]["statusUpdate"]["status"]["state"]
+            assert state == "TASK_STATE_FAILED"
+        else:
+            assert last["error"]["code"] == -32053
         assert server.wait(15) is not None
     finally:
         server.kill()
@@ -203,7 +214,7 @@ def test_who_follows_a_task_hears_that_the_server_was_stopped(tmp_path: Path, wo
 
 
 def _streamed(port: int, text: str) -> Iterator[Any]:
-    """Send a message, once the server is up, and yield the results that are streamed."""
+    """Send a message, once the server is up, and yield the responses that are streamed."""
     message = {"messageId": "1", "role": "ROLE_USER", "parts": [{"text": text}]}
     call = {"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage"}
     transport = httpx.HTTPTransport(retries=8)
@@ -217,4 +228,4 @@ def _streamed(port: int, text: str) -> Iterator[Any]:
     ):
         for line in response.iter_lines():
             if line.startswith("data: "):
-                yield json.loads(line.removeprefix("data: "))["result"]
+                yield json.loads(line.removeprefix("data: "))

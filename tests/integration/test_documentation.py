@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from a2a_state.migrate import migrate
 from agent.stacks.embedded.knowledge import Knowledge
 from agent.stacks.embedded.messages import UserMessage
 from agent.stacks.embedded.retrieval import find_answer
+from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ("bash", "curl", "make")
 LOG = ".llamastack-a2a/server.log"
 SECONDS = 90  # for all commands of a page, on a busy machine
-CARD = "curl -s --retry 60 --retry-delay 1 --retry-connrefused {}/.well-known/agent-card.json"
+CARD = "curl -s --retry 60 --retry-delay 1 --retry-all-errors {}/.well-known/agent-card.json"
 
 needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, TOOLS)), reason=f"one of {', '.join(TOOLS)} is missing"
@@ -67,7 +67,7 @@ QUESTIONS = {
     "What is stored in the database?": "state.md#what-is-stored-in-the-database",
     "What happens when the server crashes?": "state.md#what-happens-after-a-crash-or-a-restart",
     "Is authentication supported?": "a2a-protocol.md#authentication",
-    "Does it support gRPC?": "a2a-protocol.md#what-is-not-there-yet",
+    "Does it support gRPC?": "a2a-protocol.md#grpc",
 }
 
 
@@ -97,9 +97,7 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def port() -> int:
     """Return a port that is free."""
-    with socket.create_server(("localhost", 0)) as listener:
-        number: int = listener.getsockname()[1]
-        return number
+    return free_port("localhost")
 
 
 def paste(commands: Sequence[str], folder: Path) -> list[str]:

@@ -27,10 +27,12 @@ from agent.errors import (
     StackTimeout,
     StackUnavailable,
     TurnFailed,
+    UnsupportedOperation,
 )
 from agent.settings import Settings
 from agent.stacks import (
     Answer,
+    AuthRequired,
     Citation,
     ClientTool,
     Failed,
@@ -50,6 +52,7 @@ from agent.stacks import (
     Usage,
 )
 from agent.stacks.embedded import EmbeddedStack
+from tests.fakes.mcp_server import McpServer
 from tests.fakes.openai_server import OpenAIServer, Reply, calls, fails, says
 from tests.fakes.server import run_server
 from tests.fakes.state import open_database
@@ -974,3 +977,193 @@ async def test_a_native_task_that_is_canceled_stores_its_turn(memory: Database) 
             await task
     (state,) = await memory.read(lambda c: c.execute(select(turns.c.state)).scalars().all())
     assert state == "canceled"
+
+
+# --- approval, credentials, and the form of an answer
+
+SUM = ("1", "add", '{"a": 2, "b": 40}')
+
+
+def approvals(events: list[Any]) -> list[Any]:
+    """Return what the caller is to approve."""
+    assert isinstance(events[-1], InputRequired)
+    asked: list[Any] = events[-1].data["approvals"]
+    return asked
+
+
+def resumed(events: list[Any], *answers: Answer) -> Resume:
+    (turn_id,) = [event.turn_id for event in events if isinstance(event, TurnStarted)]
+    return Resume(turn_id, answers)
+
+
+@pytest.mark.parametrize("asked", ["always", ["add", "other"]])
+async def test_a_tool_is_called_once_it_was_approved(database: Database, asked: Any) -> None:
+    """Not before; a restart in between changes nothing."""
+    tools = McpServer()
+    server = OpenAIServer(calls(SUM), says("42."))
+    async with run_server(tools) as url:
+        mcp = [{"name": "tools", "url": f"{url}/mcp", "require_approval": asked}]
+        async with stack_with(database, server, mcp_servers=mcp) as stack:
+            first = await run(stack, "s", "2 + 40?")
+            assert tools.calls == []
+        async with stack_with(database, server, mcp_servers=mcp) as stack:
+            resume = resumed(first, Answer("1", "", approve=True))
+            events = await run(stack, "s", "yes", resume=resume)
+            outcome = await stack.outcome("s", resume.turn_id)
+            with pytest.raises(TurnFailed, match="does not wait"):
+                await run(stack, "s", "yes", resume=resume)
+    (asked_for,) = approvals(first)
+    assert asked_for == {
+        "call_id": "1",
+        "tool_name": "add",
+        "arguments": {"a": 2, "b": 40},
+        "server_label": "tools",
+    }
+    assert tools.calls == [{"a": 2, "b": 40}]
+    assert events[-1] == outcome == TurnCompleted("end_of_turn", "42.")
+
+
+async def test_a_tool_that_was_not_approved_is_not_called(memory: Database) -> None:
+    """The model is told, with what the user said; asking again is another question."""
+    tools = McpServer()
+    server = OpenAIServer(calls(SUM), calls(SUM))
+    async with run_server(tools) as url:
+        mcp = [{"name": "tools", "url": f"{url}/mcp", "require_approval": "always"}]
+        async with stack_with(memory, server, mcp_servers=mcp) as stack:
+            first = await run(stack, "s", "2 + 40?")
+            resume = resumed(first, Answer("1", "add 1 instead", approve=False))
+            again = await run(stack, "s", "no", resume=resume)
+    (told,) = [m["content"] for m in server.requests[1]["messages"] if m["role"] == "tool"]
+    assert told == "The user did not approve this call. The user said: add 1 instead"
+    assert approvals(again)[0]["call_id"] != "1"
+    assert tools.calls == []
+
+
+async def test_tools_that_are_not_named_need_no_approval(memory: Database) -> None:
+    tools = McpServer()
+    server = OpenAIServer(calls(SUM), says("42."))
+    async with run_server(tools) as url:
+        mcp = [{"name": "tools", "url": f"{url}/mcp", "require_approval": ["fail"]}]
+        async with stack_with(memory, server, mcp_servers=mcp) as stack:
+            events = await run(stack, "s", "2 + 40?")
+    assert events[-1] == TurnCompleted("end_of_turn", "42.")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer("1", "yes"), Answer("2", "", approve=True)],
+    ids=["a result", "another call"],
+)
+async def test_only_an_approval_approves(memory: Database, answer: Answer) -> None:
+    """A result that somebody makes up for a tool of ours is refused, and the turn still waits."""
+    tools = McpServer()
+    server = OpenAIServer(calls(SUM), says("42."))
+    async with run_server(tools) as url:
+        mcp = [{"name": "tools", "url": f"{url}/mcp", "require_approval": "always"}]
+        async with stack_with(memory, server, mcp_servers=mcp) as stack:
+            first = await run(stack, "s", "2 + 40?")
+            with pytest.raises(InvalidParams):
+                await run(stack, "s", "yes", resume=resumed(first, answer))
+            resume = resumed(first, Answer("1", "", approve=True))
+            events = await run(stack, "s", "yes", resume=resume)
+    assert events[-1] == TurnCompleted("end_of_turn", "42.")
+
+
+async def test_an_approved_turn_that_broke_off_goes_on(memory: Database) -> None:
+    """Its approval is stored before the tool is called."""
+    tools = McpServer()
+    server = OpenAIServer(calls(SUM), says("4", ending="hang"), says("42."))
+    async with run_server(tools) as url:
+        mcp = [{"name": "tools", "url": f"{url}/mcp", "require_approval": "always"}]
+        flaky = Flaky(memory)
+        async with stack_with(flaky, server, mcp_servers=mcp) as stack:  # type: ignore[arg-type]
+            first = await run(stack, "s", "2 + 40?")
+            resume = resumed(first, Answer("1", "", approve=True))
+            turn: Any = stack.turn(request("s", TextPart("yes"), resume=resume))
+            async for event in turn:
+                if isinstance(event, TextDelta):
+                    break
+            flaky.away = True  # as if the process were gone
+            await turn.aclose()
+            flaky.away = False
+            events = await run(stack, "s", "yes", resume=resume)
+    assert events[-1] == TurnCompleted("end_of_turn", "42.")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("only_calls", [False, True])
+async def test_a_tool_without_credentials_is_tried_again_with_the_next_message(
+    database: Database, tmp_path: Path, status: int, *, only_calls: bool
+) -> None:
+    """The very call, with the secret of the day; whether its server refuses it sooner or later."""
+    secret = tmp_path / "secret"
+    secret.write_text("Bearer stale")
+    tools = McpServer("Bearer good", status=status, only_calls=only_calls)
+    server = OpenAIServer(calls(SUM), says("42."))
+    async with run_server(tools) as url:
+        mcp = [
+            {
+                "name": "tools",
+                "url": f"{url}/mcp",
+                "authorization_headers": {"Authorization": str(secret)},
+            }
+        ]
+        async with stack_with(database, server, mcp_servers=mcp) as stack:
+            first = await run(stack, "s", "2 + 40?")
+            resume = resumed(first)
+            still = await run(stack, "s", "now?", resume=resume)
+            assert tools.calls == []
+        secret.write_text("Bearer good")
+        async with stack_with(database, server, mcp_servers=mcp) as stack:
+            events = await run(stack, "s", "now", resume=resume)
+            outcome = await stack.outcome("s", resume.turn_id)
+    for asked in (first[-1], still[-1]):
+        assert isinstance(asked, AuthRequired)
+        assert asked.data == {"type": "auth", "server": "tools", "url": f"{url}/mcp"}
+        assert "stale" not in asked.text
+    assert tools.calls == [{"a": 2, "b": 40}]
+    assert len(server.requests) == 2
+    assert events[-1] == outcome == TurnCompleted("end_of_turn", "42.")
+
+
+async def test_a_tool_that_fails_with_talk_of_credentials_is_a_result(memory: Database) -> None:
+    """What counts is what its server answers."""
+    server = OpenAIServer(calls(("1", "fail", "{}")), says("Sorry."))
+    async with run_server(McpServer()) as url:
+        mcp = [{"name": "tools", "url": f"{url}/mcp"}]
+        async with stack_with(memory, server, mcp_servers=mcp) as stack:
+            events = await run(stack, "s", "Fail!")
+    assert events[-1] == TurnCompleted("end_of_turn", "Sorry.")
+
+
+FORM = {"type": "json_schema", "json_schema": {"name": "sum", "schema": {"type": "object"}}}
+
+
+async def test_the_form_of_an_answer_reaches_the_model(database: Database) -> None:
+    """Also when the turn goes on after a question, which says nothing of it."""
+    server = OpenAIServer(calls(("1", "get_weather", "{}")), says('{"sum": 42}'))
+    tool = {"name": "get_weather", "description": "", "input_schema": {"type": "object"}}
+    async with stack_with(database, server, agent={"client_tools": [tool]}) as stack:
+        first = await run(stack, "s", "Hi", metadata={"response_format": FORM})
+        events = await run(stack, "s", "x", resume=resumed(first, Answer("1", "x")))
+    assert [asked["response_format"] for asked in server.requests] == [FORM, FORM]
+    assert events[-1] == TurnCompleted("end_of_turn", '{"sum": 42}')
+
+
+async def test_a_form_needs_a_language_model(memory: Database) -> None:
+    async with stack_on(memory) as stack:
+        with pytest.raises(UnsupportedOperation, match="language model"):
+            await run(stack, "s", "Hi", metadata={"response_format": FORM})
+
+
+async def test_cancelling_twice_is_cancelling(memory: Database) -> None:
+    """A turn that waits, one that is canceled, and one that was never there."""
+    async with stack_on(memory) as stack:
+        events = await run(stack, "s", ASK_WEATHER, tools=(WEATHER,))
+        turn_id = resumed(events).turn_id
+        for _ in range(2):
+            await stack.cancel("s", turn_id)
+        await stack.cancel("s", "other")
+        assert await stack.outcome("s", turn_id) is None
+        with pytest.raises(TurnFailed, match="does not wait"):
+            await run(stack, "s", "x", resume=resumed(events, Answer(pending(events), "x")))

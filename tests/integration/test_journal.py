@@ -39,6 +39,7 @@ from tests.fakes.state import (
     entry,
     event_row,
     event_rows,
+    new_state,
     open_database,
     open_journal,
     task_row,
@@ -274,7 +275,7 @@ async def test_an_entry_that_cannot_be_stored_fails_alone(
         journal.notify(writer)
 
     assert [await writer.hears() for writer in good] == [[None]] * 3
-    assert [type(error) for error in await orphan.hears()] == [StateError]
+    assert [type(error) for error in await orphan.hears()] == [TaskTaken]
     assert [type(error) for error in await nobodys.hears()] == [StateError]
     for number in range(3):
         assert await event_rows(database, f"task-{number}") == [(1, 1, b"[1]")]
@@ -312,7 +313,7 @@ async def test_what_nobody_expected_fails_alone_and_stops_nobody(
 
 
 async def test_the_journal_goes_on_after_an_error(database: Database, journal: Journal) -> None:
-    heard = await write(journal, Entry(events=event_row("nobody")), entry())
+    heard = await write(journal, entry("nobodys", owner=None), entry())
 
     assert [type(error) for error in heard] == [StateError, type(None)]
     assert await row_of(database) is not None
@@ -417,8 +418,8 @@ async def run_tasks(
     """Run tasks at once, each with a hundred events; all of it must be found again."""
     caller, holder = Caller("ann", ""), Holder()
     tasks = [Task(f"task-{n}", "context", TaskStatus(TaskState.SUBMITTED)) for n in range(count)]
-    runs = [Run(journal, holder, caller, task) for task in tasks]
-    heard: dict[str, list[tuple[int, bytes]]] = {run.task_id: [] for run in runs}
+    runs = [Run(new_state(journal, holder), caller, task) for task in tasks]
+    heard: dict[str, list[tuple[int | None, bytes]]] = {run.task_id: [] for run in runs}
 
     async def follow(run: Run) -> None:
         async with aclosing(run.feed.follow(Dialect1(), 60)) as news:

@@ -9,16 +9,19 @@ whose id contains ``mock`` and that follows directives in the user's text: ``STR
 from __future__ import annotations
 
 import os
-from contextlib import aclosing
+import secrets
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import msgspec
 import pytest
 
 from agent.errors import StackError
 from agent.settings import Settings
 from agent.stacks import (
     Answer,
+    AuthRequired,
     FilePart,
     InputRequired,
     Part,
@@ -35,6 +38,8 @@ from agent.stacks import (
 from agent.stacks.agents_api import AgentsApiStack
 from agent.stacks.client import probe
 from agent.stacks.responses_api import ResponsesApiStack
+from tests.fakes.mcp_server import McpServer
+from tests.fakes.server import run_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,11 +84,27 @@ def settings() -> Settings:
 @pytest.fixture(scope="module")
 async def stack(settings: Settings) -> AsyncIterator[LiveStack]:
     """Return the stack that the server needs."""
+    async with opened(settings) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[LiveStack]:
+    """Open a stack of its own, as another process would."""
     old = await probe(settings) == "agents_api"
     stack: LiveStack = AgentsApiStack(settings) if old else ResponsesApiStack(settings)
     await stack.open()
-    yield stack
-    await stack.close()
+    try:
+        yield stack
+    finally:
+        await stack.close()
+
+
+def with_tools(settings: Settings, url: str, **fields: Any) -> Settings:
+    """Return settings with one MCP server of a name of its own."""
+    server = {"name": f"live-{secrets.token_hex(4)}", "url": url, **fields}
+    sections = settings.model_dump(include={"llama_stack", "agent", "inference"})
+    return Settings.model_validate({**sections, "mcp_servers": [server]})
 
 
 def request(conversation_id: str, *parts: Part, resume: Resume | None = None) -> TurnRequest:
@@ -231,3 +252,124 @@ async def test_an_unknown_conversation_is_an_error(stack: LiveStack) -> None:
     for conversation_id in ("unknown", "a/b", f"conv_{'0' * 48}"):
         with pytest.raises(StackError):
             await turn(stack, conversation_id, TextPart("Hello"))
+
+
+@needs_mock
+async def test_another_process_knows_how_a_turn_ended(stack: LiveStack, settings: Settings) -> None:
+    """Its whole text; and nothing of a turn that was never there."""
+    conversation_id = await stack.start_conversation("alice")
+    events = await turn(stack, conversation_id, TextPart("STREAM 200"))
+    async with opened(settings) as other:
+        outcome = await other.outcome(conversation_id, turn_id(events))
+        assert await other.outcome(conversation_id, "no-such-turn") is None
+    assert outcome is not None
+    assert outcome.text == streamed(events) != ""
+
+
+@needs_mock
+async def test_another_process_goes_on_with_a_turn_that_waits(
+    stack: LiveStack, settings: Settings
+) -> None:
+    """What it waits for is the server's to know."""
+    conversation_id = await stack.start_conversation("alice")
+    events = await turn(stack, conversation_id, TextPart('CALL get_weather {"city": "Oslo"}'))
+    asked = events[-1]
+    assert isinstance(asked, InputRequired)
+    resume = Resume(turn_id(events), (Answer(asked.data["tool_calls"][0]["call_id"], "12C"),))
+    async with opened(settings) as other:
+        assert await other.outcome(conversation_id, resume.turn_id) is None
+        events = await turn(other, conversation_id, resume=resume)
+    assert "12C" in streamed(events)
+
+
+async def test_cancelling_what_has_ended_or_never_was_is_no_error(stack: LiveStack) -> None:
+    """Also twice."""
+    conversation_id = await stack.start_conversation("alice")
+    events = await turn(stack, conversation_id, TextPart("Say hello"))
+    for _ in range(2):
+        await stack.cancel(conversation_id, turn_id(events))
+    await stack.cancel(conversation_id, f"resp_{'0' * 8}-0000-4000-8000-{'0' * 12}")
+    outcome = await stack.outcome(conversation_id, turn_id(events))
+    assert outcome is not None
+    assert outcome.text == streamed(events)
+
+
+@needs_mock
+@pytest.mark.skipif(not MCP_URL, reason="LLAMA_STACK_MCP_URL is not set")
+@pytest.mark.parametrize(("approve", "said"), [(True, "42"), (False, "")])
+async def test_a_call_waits_for_approval(settings: Settings, said: str, *, approve: bool) -> None:
+    """Where the server can ask; a process after this one gives the answer."""
+    if await probe(settings) == "agents_api":
+        pytest.skip("the agents API cannot ask")
+    asking = with_tools(settings, MCP_URL or "", require_approval="always")
+    async with opened(asking) as stack:
+        conversation_id = await stack.start_conversation("alice")
+        text = TextPart('CALL add_numbers {"a": 2, "b": 40}')
+        events = await turn(stack, conversation_id, text)
+    asked = events[-1]
+    assert isinstance(asked, InputRequired)
+    (call,) = asked.data["approvals"]
+    assert (call["tool_name"], call["arguments"]) == ("add_numbers", {"a": 2, "b": 40})
+    resume = Resume(turn_id(events), (Answer(call["call_id"], "", approve=approve),))
+    async with opened(asking) as stack:
+        events = await turn(stack, conversation_id, resume=resume)
+    assert isinstance(events[-1], TurnCompleted)
+    assert said in streamed(events)
+    assert approve or "42" not in streamed(events)
+
+
+@needs_mock
+@pytest.mark.skipif(not MCP_URL, reason="LLAMA_STACK_MCP_URL is not set")
+async def test_a_tool_that_is_not_named_needs_no_approval(settings: Settings) -> None:
+    """The server asks for it all the same, and the caller does not hear of it."""
+    if await probe(settings) == "agents_api":
+        pytest.skip("the agents API cannot ask")
+    asking = with_tools(settings, MCP_URL or "", require_approval=["fail_tool"])
+    async with opened(asking) as stack:
+        conversation_id = await stack.start_conversation("alice")
+        text = TextPart('CALL add_numbers {"a": 2, "b": 40}')
+        events = await turn(stack, conversation_id, text)
+    assert isinstance(events[-1], TurnCompleted)
+    assert "42" in streamed(events)
+
+
+@needs_mock
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_tool_server_that_wants_credentials_interrupts_the_turn(
+    settings: Settings, tmp_path: Any, status: int
+) -> None:
+    """And is asked again with the next message, once it was given some."""
+    secret = tmp_path / "secret"
+    secret.write_text("Bearer stale")
+    headers = {"Authorization": str(secret)}
+    tools = McpServer("Bearer good", status=status)
+    async with run_server(tools) as url:
+        guarded = with_tools(settings, f"{url}/mcp", authorization_headers=headers)
+        async with opened(guarded) as stack:
+            conversation_id = await stack.start_conversation("alice")
+            text = TextPart('CALL add {"a": 2, "b": 40}')
+            events = await turn(stack, conversation_id, text)
+            told = [event.turn_id for event in events if isinstance(event, TurnStarted)]
+            secret.write_text("Bearer good")
+            resume = Resume(told[0] if told else "", ())
+            again = await turn(stack, conversation_id, text, resume=resume)
+    asked = events[-1]
+    assert isinstance(asked, AuthRequired)
+    assert asked.data["server"] == guarded.mcp_servers[0].name
+    assert isinstance(again[-1], TurnCompleted)
+    assert tools.calls == [{"a": 2, "b": 40}]
+
+
+@needs_mock
+async def test_a_schema_is_taken_by_servers_that_can(settings: Settings) -> None:
+    """What the model makes of it is not the server's affair."""
+    if await probe(settings) == "agents_api":
+        pytest.skip("an agent's form of answers is fixed")
+    schema = {"type": "object", "properties": {"sum": {"type": "integer"}}}
+    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
+    async with opened(settings) as stack:
+        asked = request(await stack.start_conversation("alice"), TextPart("STREAM 3"))
+        asked = msgspec.structs.replace(asked, metadata={"response_format": form})
+        with anyio.fail_after(60):
+            events = [event async for event in stack.turn(asked)]
+    assert isinstance(events[-1], TurnCompleted)

@@ -25,7 +25,8 @@ from agent.stacks.client import ConversationLost
 from agent.stacks.responses_api import ResponsesApiStack
 from agent.stacks.turn import (
     Answer,
-    ArtifactPart,
+    AuthRequired,
+    Failed,
     InputRequired,
     Rejected,
     Resume,
@@ -36,6 +37,7 @@ from agent.stacks.turn import (
     TurnStarted,
     Usage,
 )
+from tests.fakes.mcp_server import McpServer
 from tests.fakes.responses import (
     RESPONSE,
     FakeResponses,
@@ -287,8 +289,8 @@ async def test_a_turn_that_the_server_does_not_know_cannot_be_resumed(
     assert type(found) is error
 
 
-async def test_a_structured_answer_is_given_as_data_too(server: tuple[FakeResponses, str]) -> None:
-    """When the message has asked for one."""
+async def test_the_form_of_an_answer_is_passed_on(server: tuple[FakeResponses, str]) -> None:
+    """What comes of it is text here; whoever asked reads it."""
     fake, url = server
     fake.scripts = [Script(answer('{"sum": 42}'))]
     wanted = {"type": "json_schema", "json_schema": {"type": "object"}}
@@ -296,8 +298,130 @@ async def test_a_structured_answer_is_given_as_data_too(server: tuple[FakeRespon
         events = await run(stack, request(metadata={"response_format": wanted}))
 
     assert fake.asked["text"]["format"]["schema"] == {"type": "object"}
-    assert isinstance(events[-2], ArtifactPart)
     assert events[-1] == TurnCompleted("end_of_turn", '{"sum": 42}')
+
+
+SUMS = {"name": "sums", "url": "http://sums/mcp"}
+
+
+async def test_tools_that_are_not_named_are_approved_without_asking(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """The server asks for all of a tool server of which some want approval."""
+    fake, url = server
+    second = RESPONSE[:-1] + "2"
+    asks = response("completed", message("Let me add. "), approval("add", "{}"))
+    fake.scripts = [
+        Script(
+            [created(), delta("Let me add. "), {"type": "response.completed", "response": asks}]
+        ),
+        Script([*answer("42")[:-1], final("completed", message("42"), id=second)]),
+    ]
+    async with opened(url, mcp_servers=[SUMS | {"require_approval": ["delete"]}]) as stack:
+        events = await run(stack)
+
+    first, again = [each.body for each in fake.seen if each.path == "/v1/responses"]
+    assert first["tools"][0]["require_approval"] == {"always": ["delete"]}
+    assert [item["type"] for item in again["input"]] == [
+        "mcp_approval_request",
+        "mcp_approval_response",
+    ]
+    assert again["input"][1]["approve"] is True
+    assert again | {"input": ""} == first | {"input": ""}
+    assert not [event for event in events if isinstance(event, InputRequired)]
+    assert events[-1] == TurnCompleted("end_of_turn", "Let me add. 42")
+
+
+async def test_a_server_that_asks_for_ever_is_not_followed_for_ever(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """The limit is that of the agent's steps."""
+    fake, url = server
+    fake.scripts = [Script([created(), final("completed", approval("add", "{}"))])] * 3
+    sections: dict[str, Any] = {
+        "mcp_servers": [SUMS | {"require_approval": ["delete"]}],
+        "agent": {"max_infer_iters": 3},
+    }
+    async with opened(url, **sections) as stack:
+        events = await run(stack)
+
+    assert isinstance(events[-1], Failed)
+
+
+async def test_the_answer_to_one_approval_brings_those_that_nobody_has_to_give(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """They wait in the same response."""
+    fake, url = server
+    both = (approval("add", "{}"), approval("delete", "{}", "approval_2"))
+    fake.scripts = [Script([created(), final("completed", *both)]), Script(answer("Done"))]
+    sections: dict[str, Any] = {"mcp_servers": [SUMS | {"require_approval": ["delete"]}]}
+    async with opened(url, **sections) as stack:
+        await run(stack)
+    async with opened(url, **sections) as stack:  # as after a restart
+        resume = Resume(RESPONSE, (Answer("approval_2", "", approve=False),))
+        events = await run(stack, request(resume=resume))
+
+    given = {
+        item["approval_request_id"]: item["approve"]
+        for item in fake.asked["input"]
+        if item["type"] == "mcp_approval_response"
+    }
+    assert given == {"approval_1": True, "approval_2": False}
+    assert events[-1] == TurnCompleted("end_of_turn", "Done")
+
+
+LISTING = [created(), {"type": "response.mcp_list_tools.in_progress"}]
+BROKEN = {"error": {"message": "Internal server error: An unexpected error occurred."}}
+
+
+async def test_a_tool_server_that_wants_credentials_interrupts_the_turn(
+    server: tuple[FakeResponses, str], run_server: RunServer
+) -> None:
+    """Llama Stack does not say so; the tool server does, and a follow-up tries again."""
+    fake, url = server
+    fake.scripts = [Script([*LISTING, BROKEN]), Script(answer("42"))]
+    guarded = McpServer("Bearer good")
+    async with run_server(guarded) as tools:
+        free = {"name": "free", "url": f"{tools}/mcp?key=secret"}
+        async with opened(url, mcp_servers=[free]) as stack:
+            events = await run(stack)
+            retry = request(parts=(TextPart("Sum?"), TextPart("Now")), resume=Resume(RESPONSE, ()))
+            again = await run(stack, retry)
+
+    assert isinstance(events[-1], AuthRequired)
+    assert events[-1].data == {"type": "auth", "server": "free", "url": f"{tools}/mcp"}
+    assert "secret" not in events[-1].text
+    assert again[-1] == TurnCompleted("end_of_turn", "42")
+    assert fake.asked["input"] == "Sum?\n\nNow"
+
+
+async def test_a_tool_server_that_fails_for_another_reason_fails_the_turn(
+    server: tuple[FakeResponses, str], run_server: RunServer
+) -> None:
+    """One that lets everybody in, one that is not there."""
+    fake, url = server
+    fake.scripts = [Script([*LISTING, BROKEN])]
+    async with run_server(McpServer()) as tools:
+        servers = [{"name": "free", "url": f"{tools}/mcp"}, {"name": "gone", "url": NOBODY}]
+        async with opened(url, mcp_servers=servers) as stack:
+            error = await failure(stack)
+
+    assert type(error) is TurnFailed
+
+
+async def test_a_failure_that_has_nothing_to_do_with_tools_asks_no_tool_server(
+    server: tuple[FakeResponses, str], run_server: RunServer
+) -> None:
+    fake, url = server
+    fake.scripts = [Script([created(), BROKEN])]
+    guarded = McpServer("Bearer good")
+    async with run_server(guarded) as tools:
+        servers = [{"name": "tools", "url": f"{tools}/mcp"}]
+        async with opened(url, mcp_servers=servers) as stack:
+            await failure(stack)
+
+    assert guarded.seen == []
 
 
 async def test_a_refusal_rejects(server: tuple[FakeResponses, str]) -> None:
@@ -503,6 +627,16 @@ async def test_cancel_tells_when_it_could_not_ask(server: tuple[FakeResponses, s
     fake.not_served[f"/v1/responses/{RESPONSE}/cancel"] = 503
     for at in (NOBODY, url):
         async with opened(at) as stack:
+            with pytest.raises(StackUnavailable):
+                await stack.cancel(CONVERSATION, RESPONSE)
+
+
+async def test_the_outcome_cannot_be_told_while_the_server_is_down() -> None:
+    """That is another thing than a response that is not known."""
+    async with opened(NOBODY) as stack:
+        for _ in range(2):
+            with pytest.raises(StackUnavailable):
+                await stack.outcome(CONVERSATION, RESPONSE)
             with pytest.raises(StackUnavailable):
                 await stack.cancel(CONVERSATION, RESPONSE)
 

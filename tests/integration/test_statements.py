@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from agent.stacks import TextDelta, TurnCompleted
 from tests.conformance.client import in_process, on_socket
-from tests.conformance.wire import V1_0
+from tests.conformance.wire_1_0 import V1_0
 from tests.fakes.scripted_stack import Script
 
 if TYPE_CHECKING:

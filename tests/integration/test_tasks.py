@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from a2a_state.journal import Entry, EventRow
-from a2a_state.tables import task_events, tasks
+from a2a_state.message_keys import MessageKey
+from a2a_state.tables import message_keys, task_events, tasks
 from a2a_state.tasks import StoredTask, TaskRow, Tasks
 from agent.errors import TaskTaken
 from tests.fakes.state import (
@@ -69,7 +70,13 @@ def test_the_fields_of_a_task_are_the_columns() -> None:
 def test_the_fields_of_events_are_the_columns() -> None:
     columns = tuple(column.name for column in task_events.columns)
 
-    assert EventRow.__struct_fields__ == columns
+    assert EventRow.__struct_fields__ == (*columns, "fence")
+
+
+def test_the_fields_of_a_key_are_the_columns() -> None:
+    columns = tuple(column.name for column in message_keys.columns)
+
+    assert MessageKey.__struct_fields__ == columns
 
 
 async def test_a_task_is_its_row_and_the_events_that_came_after(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from sqlalchemy import make_url
 
+from tests.fakes.ports import free_port
 from tests.load.connection import Connection, WrongAnswerError
 from tests.load.load import Load
 
@@ -61,7 +61,7 @@ class Servers:
     @contextmanager
     def run(self, name: str, stack: str = "BenchStack") -> Iterator[Running]:
         """Run the server ``name`` with an empty database."""
-        port = _free_port()
+        port = free_port()
         with (
             TemporaryDirectory(prefix="bench-") as folder,
             (Path(folder) / "log").open("w+") as log,
@@ -130,9 +130,3 @@ async def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
             connection.close()
             return True
     return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

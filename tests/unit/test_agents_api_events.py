@@ -29,7 +29,7 @@ from agent.stacks import (
     TurnStarted,
 )
 from agent.stacks.agents_api_events import TurnReader
-from agent.stacks.client import ConversationLost
+from agent.stacks.client import ConversationLost, ToolAccessRefused, ToolGroupUnknown
 from tests.fakes.llama_stack import (
     TURN,
     answer,
@@ -300,12 +300,12 @@ def test_a_shield_that_passes_or_only_warns_rejects_nothing() -> None:
         ("404: Model 'no/model' not found. Use 'client.models.list()' ...", ModelNotFound),
         ("400: Invalid value: Session 'x' not found or access denied.", ConversationLost),
         ("400: Invalid value: Could not find agent info for x", ConversationLost),
-        ("404: Tool Group 'mcp::x' not found. Use ...", TurnFailed),
+        ("404: Tool Group 'mcp::x' not found. Use ...", ToolGroupUnknown),
         ("400: Invalid value: Shield `x` not served by provider: `guard`.", TurnFailed),
         ("400: Invalid value: Failed to parse arguments for tool call: {", TurnFailed),
         ("400: Error code: 400 - upstream", TurnFailed),
         ("429: Error code: 429 - upstream", TurnFailed),
-        ("401: Authentication required: key sk-123", StackUnavailable),
+        ("401: Authentication required: key sk-123", ToolAccessRefused),
         ("502: upstream", StackUnavailable),
         ("504: Operation timed out: ", StackTimeout),
         ("500: Internal server error: An unexpected error occurred.", TurnFailed),

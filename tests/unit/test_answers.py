@@ -155,3 +155,32 @@ def test_data_in_no_known_shape_is_no_error(data: Any) -> None:
 )
 def test_nothing_is_answered_where_nothing_was_asked(asked: Message | None) -> None:
     assert answers(asked, reply("yes", {"call_id": "c1", "content": "x"})) == ()
+
+
+@pytest.mark.parametrize("word", sorted(YES))
+def test_what_was_written_before_the_question_approves_nothing(word: str) -> None:
+    """Neither text, nor data that names no call; what names it was written for it."""
+    (by_text,) = answers(question(APPROVALS), reply(word), waited=True)
+    (loose,) = answers(question(APPROVALS), reply({"approve": True}), waited=True)
+    (other,) = answers(question(APPROVALS), reply({"call_id": "a2", "approve": 1}), waited=True)
+    (named,) = answers(question(APPROVALS), reply({"call_id": "a1", "approve": word}), waited=True)
+
+    assert (by_text.approve, loose.approve, other.approve, named.approve) == (
+        False,
+        False,
+        False,
+        True,
+    )
+
+
+def test_an_approval_that_is_named_without_a_word_is_none() -> None:
+    """The text beside it may be of before the question."""
+    (answer,) = answers(question(APPROVALS), reply("yes", {"call_id": "a1"}), waited=True)
+
+    assert answer.approve is False
+
+
+def test_text_that_waited_still_answers_a_tool() -> None:
+    (first, _) = answers(question(TOOLS), reply("4"), waited=True)
+
+    assert first == Answer("c1", "4", "add")

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.app import make_card
-from agent.card import Card, Features, load_card
-from agent.errors import SettingsError
+from agent.card import Card, load_card
+from agent.card_dialects import Features
+from agent.errors import ExtendedCardNotConfigured, SettingsError, UnsupportedOperation
 from agent.packaged import packaged
 from agent.settings import Settings
 
@@ -22,22 +24,8 @@ FULL = Features(
     output_modes=("text/plain", "application/json"),
     push_notifications=True,
     extended_card=True,
-    state_transition_history=True,
     http_json=True,
     grpc_url="agent.example:9090",
-    security_schemes={
-        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-        "key": {"type": "apiKey", "in": "header", "name": "X-Key"},
-        "login": {"type": "openIdConnect", "openIdConnectUrl": "https://a.example/openid"},
-        "certificate": {"type": "mutualTLS", "description": "Ask us."},
-        "oauth": {
-            "type": "oauth2",
-            "flows": {
-                "clientCredentials": {"tokenUrl": "https://a.example/t", "scopes": {"r": "Read"}}
-            },
-        },
-    },
-    security=[{"bearer": []}, {"oauth": ["r"], "certificate": []}],
     extensions=[{"uri": "https://a.example/x", "required": False, "params": {"n": 1}}],
 )
 MINIMAL = {"name": "N", "description": "D"}
@@ -60,7 +48,7 @@ WRITTEN: dict[str, Any] = {
             "output_modes": ["text/plain"],
         }
     ],
-    "capabilities": {"streaming": True, "pushNotifications": True, "stateTransitionHistory": True},
+    "capabilities": {"streaming": True, "pushNotifications": True, "stateTransitionHistory": False},
     "defaultInputModes": ["text/plain"],
     "defaultOutputModes": ["text/plain"],
 }
@@ -120,7 +108,7 @@ def interface(binding: str, version: str, url: str, **tenant: str) -> dict[str, 
 
 
 def test_the_1_0_card_is_written_as_the_proto_has_it() -> None:
-    """With its security schemes as oneof objects."""
+    """With an interface for each binding, version and tenant."""
     assert said(card(WRITTEN, FULL, a2a={"tenants": ["red"]}), "1.0") == IDENTITY | {
         "supportedInterfaces": [
             interface("JSONRPC", "1.0", f"{URL}/a2a"),
@@ -128,6 +116,7 @@ def test_the_1_0_card_is_written_as_the_proto_has_it() -> None:
             interface("HTTP+JSON", "1.0", URL),
             interface("HTTP+JSON", "0.3", URL),
             interface("GRPC", "1.0", "agent.example:9090"),
+            interface("GRPC", "0.3", "agent.example:9090"),
             interface("JSONRPC", "1.0", f"{URL}/a2a", tenant="red"),
             interface("HTTP+JSON", "1.0", URL, tenant="red"),
             interface("GRPC", "1.0", "agent.example:9090", tenant="red"),
@@ -138,33 +127,11 @@ def test_the_1_0_card_is_written_as_the_proto_has_it() -> None:
             "extendedAgentCard": True,
             "extensions": FULL.extensions,
         },
-        "securitySchemes": {
-            "bearer": {"httpAuthSecurityScheme": {"scheme": "bearer", "bearerFormat": "JWT"}},
-            "key": {"apiKeySecurityScheme": {"location": "header", "name": "X-Key"}},
-            "login": {
-                "openIdConnectSecurityScheme": {"openIdConnectUrl": "https://a.example/openid"}
-            },
-            "certificate": {"mtlsSecurityScheme": {"description": "Ask us."}},
-            "oauth": {
-                "oauth2SecurityScheme": {
-                    "flows": {
-                        "clientCredentials": {
-                            "tokenUrl": "https://a.example/t",
-                            "scopes": {"r": "Read"},
-                        }
-                    }
-                }
-            },
-        },
-        "securityRequirements": [
-            {"schemes": {"bearer": {"list": []}}},
-            {"schemes": {"oauth": {"list": ["r"]}, "certificate": {"list": []}}},
-        ],
     }
 
 
 def test_the_0_3_card_is_written_as_its_schema_has_it() -> None:
-    """With OpenAPI's security schemes."""
+    """With an interface for each binding; tenants are of 1.0."""
     assert said(card(WRITTEN, FULL, a2a={"tenants": ["red"]}), "0.3") == IDENTITY | {
         "url": f"{URL}/a2a",
         "protocolVersion": "0.3.0",
@@ -172,31 +139,24 @@ def test_the_0_3_card_is_written_as_its_schema_has_it() -> None:
         "additionalInterfaces": [
             {"url": f"{URL}/a2a", "transport": "JSONRPC"},
             {"url": URL, "transport": "HTTP+JSON"},
+            {"url": "agent.example:9090", "transport": "GRPC"},
         ],
         "capabilities": {
             "streaming": True,
             "pushNotifications": True,
-            "stateTransitionHistory": True,
+            "stateTransitionHistory": False,
             "extensions": FULL.extensions,
         },
         "supportsAuthenticatedExtendedCard": True,
-        "securitySchemes": FULL.security_schemes,
-        "security": FULL.security,
     }
 
 
 def test_the_hybrid_card_says_what_both_say() -> None:
-    """Each security scheme has both shapes."""
+    """Clients of either version ignore fields that they do not know."""
     found = card(WRITTEN, FULL)
     new, old, both = (said(found, version) for version in ("1.0", "0.3", "hybrid"))
 
-    assert both == new | old | {
-        "capabilities": new["capabilities"] | old["capabilities"],
-        "securitySchemes": {
-            name: scheme | new["securitySchemes"][name]
-            for name, scheme in old["securitySchemes"].items()
-        },
-    }
+    assert both == new | old | {"capabilities": new["capabilities"] | old["capabilities"]}
 
 
 @pytest.mark.parametrize("features", [PLAIN, FULL])
@@ -400,3 +360,95 @@ def test_images_are_offered_when_something_can_see_them(
 
     assert ("image/*" in modes) is takes_images
     assert "text/plain" in modes
+
+
+@pytest.fixture
+def extended(tmp_path: Path) -> dict[str, Any]:
+    """Return the settings of an extended card with other text, and with one skill more."""
+    file = tmp_path / "extended.yaml"
+    skills = [{"id": "plan", "name": "Plan", "description": "Plans."}, SKILL | {"name": "More"}]
+    document = {"icon_url": "https://example.com/other.png", "version": "3.0", "skills": skills}
+    file.write_text(json.dumps(document))
+    return {"a2a": {"extended_card_path": str(file)}}
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+def test_the_extended_card_lies_over_the_public_one(version: str, extended: dict[str, Any]) -> None:
+    """Keys are replaced, skills added; a skill with a known id takes its place."""
+    found = card(WRITTEN, FULL, **extended)
+
+    assert json.loads(found.extended(version)) == said(found, version) | {
+        "iconUrl": "https://example.com/other.png",
+        "version": "3.0",
+        "skills": [
+            SKILL | {"name": "More"},
+            {"id": "plan", "name": "Plan", "description": "Plans.", "tags": []},
+        ],
+    }
+    assert said(found, version)["skills"] == [SKILL]
+
+
+def test_an_extended_card_that_everybody_may_read_is_told_at_start(
+    caplog: pytest.LogCaptureFixture, extended: dict[str, Any]
+) -> None:
+    """Nobody is known by name without authentication."""
+    card(WRITTEN, FULL, **extended)
+
+    [record] = caplog.records
+    assert "authentication.module is noop" in record.getMessage()
+
+
+def test_what_both_cards_say_wrongly_is_logged_once(
+    caplog: pytest.LogCaptureFixture, extended: dict[str, Any]
+) -> None:
+    """The extended card has it from the public one."""
+    card(WRITTEN | {"protocolVersion": "0.2.6"}, FULL, **extended)
+
+    assert sum("protocolVersion" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "error"), [("1.0", UnsupportedOperation), ("0.3", ExtendedCardNotConfigured)]
+)
+def test_without_an_extended_card_there_is_none(version: str, error: type[Exception]) -> None:
+    """Each version has its own error for that."""
+    with pytest.raises(error):
+        card().extended(version)
+
+
+def test_what_is_wrong_with_an_extended_card_is_told_by_path(tmp_path: Path) -> None:
+    """As for the public one, whose name and description it has when it says nothing else."""
+    file = tmp_path / "extended.yaml"
+    file.write_text("skils: []")
+    with pytest.raises(SettingsError) as wrong:
+        card(MINIMAL, a2a={"extended_card_path": str(file)})
+
+    assert wrong.value.problems == (
+        ("extended_agent_card.skils", "unknown key; did you mean skills?"),
+    )
+
+
+def test_the_card_declares_what_the_settings_say() -> None:
+    """Extensions and the extended card."""
+    extensions = [
+        {"uri": "https://a.example/x"},
+        {"uri": "https://a.example/y", "description": "Y", "required": True, "params": {"n": 1}},
+    ]
+    path = str(packaged("agent_card.yaml"))
+    settings = {"a2a": {"extensions": extensions, "extended_card_path": path}}
+    capabilities = said(make_card(Settings.model_validate(settings)), "hybrid")["capabilities"]
+
+    assert capabilities["extensions"] == extensions
+    assert capabilities["extendedAgentCard"] is True
+
+
+def test_the_card_tells_what_is_taken() -> None:
+    """As a whole and by its skills; with a stack of one's own that is for the document to say."""
+    written = WRITTEN | {"defaultInputModes": ["text/plain", "audio/*"]}
+    settings = Settings.model_validate({"customization": {"agent_card_config": written}})
+
+    ours = load_card(settings, FULL, STARTED)
+    own = load_card(settings, msgspec.structs.replace(FULL, takes_any=True), STARTED)
+
+    assert ours.input_modes == ("text/plain", "image/png")
+    assert own.input_modes == ("text/plain", "audio/*", "image/png")

@@ -1,6 +1,7 @@
 """The agent card over HTTP: dialects, conditions, caching."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,17 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.card import Card, Features, card_response, load_card
+from agent.card import Card, load_card
+from agent.card_dialects import Features
+from agent.card_http import card_response, key_set_response
 from agent.settings import Settings
+from tests.fakes import keys
 
 pytestmark = pytest.mark.anyio
 
 MODIFIED = "Fri, 02 Jan 2026 03:04:05 GMT"
 
 
-def card(version: str = "hybrid") -> Card:
+def card(version: str = "hybrid", **a2a: str) -> Card:
     """Return a card that is served in this version by default."""
-    settings = Settings.model_validate({"a2a": {"card_version": version}})
+    settings = Settings.model_validate({"a2a": {"card_version": version} | a2a})
     features = Features(input_modes=("text/plain",), output_modes=("text/plain",))
     return load_card(settings, features, datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC))
 
@@ -30,7 +34,10 @@ def client(served: Card) -> httpx.AsyncClient:
     async def endpoint(request: Request) -> Response:
         return card_response(request, served)
 
-    app = Starlette(routes=[Route("/card", endpoint)])
+    async def key_set(request: Request) -> Response:
+        return key_set_response(request, served)
+
+    app = Starlette(routes=[Route("/card", endpoint), Route("/keys", key_set)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent")
 
 
@@ -162,3 +169,32 @@ async def test_an_entity_tag_of_one_dialect_does_not_stand_for_another() -> None
         )
 
     assert answer.status_code == 200
+
+
+async def test_the_public_key_is_served_as_the_card_is(tmp_path: Path) -> None:
+    """To everybody, and with conditions."""
+    key = keys.write(tmp_path / "key.pem")
+    served = card(signing_key=str(key))
+    async with client(served) as http:
+        answer = await http.get("/keys")
+        again = await http.get("/keys", headers={"If-None-Match": answer.headers["etag"]})
+
+    assert [jwk["kty"] for jwk in answer.json()["keys"]] == ["EC"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_without_a_signing_key_there_is_no_public_key() -> None:
+    """Not an empty set of keys either."""
+    async with client(card()) as http:
+        answer = await http.get("/keys")
+
+    assert answer.status_code == 404
+
+
+def test_the_entity_tag_of_a_signed_card_is_kept_by_a_restart(tmp_path: Path) -> None:
+    """The signatures are the same, and so is the content."""
+    key = keys.write(tmp_path / "key.pem")
+
+    assert card(signing_key=str(key)).bodies == card(signing_key=str(key)).bodies

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.settings.lcs import McpServer
 from agent.stacks import (
+    AuthRequired,
     Citation,
     ClientTool,
     Failed,
@@ -23,6 +25,7 @@ from agent.stacks.embedded.loop import AgentLoop
 from agent.stacks.embedded.messages import ModelMessage, ToolCall, ToolMessage, UserMessage
 from agent.stacks.embedded.model import Prompt, Stop
 from agent.stacks.embedded.tools import ToolResult
+from agent.stacks.mcp_access import CredentialsNeeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -64,8 +67,18 @@ class Tools:
         """Tell whether the caller runs it."""
         return call.tool_name == "weather"
 
+    def wants_approval(self, call: ToolCall) -> bool:
+        """Ask before anything is deleted."""
+        return call.tool_name == "delete"
+
+    def server_of(self, _call: ToolCall) -> str:
+        """Name the server of all that wants approval."""
+        return "disk"
+
     async def run(self, call: ToolCall) -> ToolResult:
-        """Find something."""
+        """Find something; there are no credentials to ``pay``."""
+        if call.tool_name == "pay":
+            raise CredentialsNeeded(McpServer(name="bank", url="https://u:p@bank.org/mcp?key=s"))
         self.calls.append(call)
         return ToolResult("found it", (SOURCE,))
 
@@ -82,10 +95,20 @@ SEARCH = calls(("c1", "search", '{"query": "x"}'))
 WEATHER = calls(("c2", "weather", '{"city": "Oslo"}'))
 
 
-def loop_of(model: Any, *, before: list[Any] | None = None, most: int = 10) -> AgentLoop:
+def loop_of(
+    model: Any, *, before: list[Any] | None = None, most: int = 10, approved: tuple[str, ...] = ()
+) -> AgentLoop:
     prompt = Prompt(model="m", messages=(UserMessage("Hi"),), tools=Tools.specs)
     tools: Any = Tools()
-    return AgentLoop(model, prompt, tools, turn_id="t1", steps=before or [], max_infer_iters=most)
+    return AgentLoop(
+        model,
+        prompt,
+        tools,
+        turn_id="t1",
+        steps=before or [],
+        approved=approved,
+        max_infer_iters=most,
+    )
 
 
 async def run(loop: AgentLoop) -> list[Any]:
@@ -151,7 +174,7 @@ async def test_a_tool_of_the_caller_ends_the_run_until_it_is_answered() -> None:
     )
     waiting = steps.unanswered(loop.steps)
     given = [ToolMessage("c2", "weather", "rainy")]
-    resumed = [*loop.steps, steps.tool_execution("t1", steps.now(), waiting, given, by_client=True)]
+    resumed = [*loop.steps, steps.tool_execution("t1", steps.now(), waiting, given)]
     events = await run(loop_of(model, before=resumed))
     assert events[-1] == TurnCompleted("end_of_turn", "Rain")
     assert [type(message) for message in model.prompts[1].messages] == [
@@ -239,3 +262,60 @@ def test_calls_that_were_never_answered_are_no_part_of_the_history() -> None:
     assert list(steps.messages_of(stored)) == [ModelMessage("I ask.", (), "end_of_message")]
     silent = [steps.inference("t1", steps.now(), ModelMessage("", said.tool_calls))]
     assert list(steps.messages_of(silent)) == []
+
+
+DELETE = ("c3", "delete", '{"path": "/"}')
+
+
+async def test_a_call_that_wants_approval_waits_for_it() -> None:
+    """Together with the tools of the caller, and after those that need nobody."""
+    all_three = calls(DELETE, ("c1", "search", "{}"), ("c2", "weather", "{}"))
+    loop = loop_of(Script(all_three))
+    events = await run(loop)
+    assert [e.name for e in events if isinstance(e, StepEnded)] == ["", "search"]
+    assert events[-1] == InputRequired(
+        "The agent waits for the result of: weather. The agent waits for approval to call: delete.",
+        {
+            "type": "tool_calls",
+            "tool_calls": [{"call_id": "c2", "tool_name": "weather", "arguments": {}}],
+            "approvals": [
+                {
+                    "call_id": "c3",
+                    "tool_name": "delete",
+                    "arguments": {"path": "/"},
+                    "server_label": "disk",
+                }
+            ],
+        },
+    )
+
+
+async def test_a_call_that_was_approved_is_run() -> None:
+    """Only that one: another of the same tool is asked for again."""
+    first = loop_of(Script([TextDelta("May I?"), *calls(DELETE)]))
+    assert isinstance((await run(first))[-1], InputRequired)
+    model = Script(calls(("c4", "delete", "{}")))
+    events = await run(loop_of(model, before=first.steps, approved=("c3",)))
+    assert [e.detail["call_id"] for e in events if isinstance(e, StepEnded) and e.name] == ["c3"]
+    assert events[-1].data["approvals"][0]["call_id"] == "c4"
+
+
+async def test_what_was_said_before_a_question_is_no_part_of_the_answer_after_it() -> None:
+    """The caller has heard it already."""
+    first = loop_of(Script([TextDelta("May I?"), *calls(DELETE)]))
+    await run(first)
+    events = await run(loop_of(Script(says("Gone")), before=first.steps, approved=("c3",)))
+    assert events[-1] == TurnCompleted("end_of_turn", "Gone")
+
+
+async def test_a_tool_without_credentials_interrupts_the_turn() -> None:
+    """Others are run before; the server is named, and nothing that it was shown."""
+    model = Script(calls(("c1", "pay", "{}"), ("c2", "search", "{}")), says("Done"))
+    loop = loop_of(model)
+    events = await run(loop)
+    assert [e.name for e in events if isinstance(e, StepEnded)] == ["", "search"]
+    assert isinstance(events[-1], AuthRequired)
+    assert "bank" in events[-1].text
+    assert events[-1].data == {"type": "auth", "server": "bank", "url": "https://bank.org/mcp"}
+    assert [call.call_id for call in steps.unanswered(loop.steps)] == ["c1"]
+    assert len(model.prompts) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,8 +11,8 @@ import msgspec
 import pytest
 
 from agent import stacks
-from agent.errors import ContentTypeNotSupported, StackTimeout, TurnFailed
-from agent.executor import BROKEN_OFF, CUT_OFF, INTERNAL, execute
+from agent.errors import ContentTypeNotSupported, InvalidParams, StackTimeout, TurnFailed
+from agent.executor import BROKEN_OFF, INTERNAL, execute
 from agent.model import (
     Artifact,
     ArtifactUpdate,
@@ -43,6 +44,7 @@ from agent.stacks import (
     Usage,
 )
 from agent.task_builder import TaskBuilder
+from agent.translation import CUT_OFF, NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,7 +70,7 @@ DONE = TurnCompleted("end_of_turn")
 class ScriptedTurn:
     """A stack whose turn is a list of events; an exception in it is raised."""
 
-    def __init__(self, *script: TurnEvent | Exception) -> None:
+    def __init__(self, *script: TurnEvent | BaseException) -> None:
         """The turn is made when it is asked for."""
         self.script = script
         self.closed = False
@@ -79,23 +81,25 @@ class ScriptedTurn:
         self.requests.append(request)
         try:
             for step in self.script:
-                if isinstance(step, Exception):
+                if isinstance(step, BaseException):
                     raise step
                 yield step
         finally:
             self.closed = True
 
 
-async def run(stack: Any, *modes: str) -> list[Event]:
+async def run(stack: Any, *modes: str, **fields: Any) -> list[Event]:
     """Return the events of a turn; what differs each time is taken out."""
-    request = msgspec.structs.replace(REQUEST, accepted_output_modes=modes)
+    request = msgspec.structs.replace(REQUEST, accepted_output_modes=modes, **fields)
     with anyio.fail_after(5):
         return [_plain(event) async for event in execute(cast("Stack", stack), request)]
 
 
-async def events(*script: TurnEvent | Exception, modes: tuple[str, ...] = ()) -> list[Event]:
+async def events(
+    *script: TurnEvent | BaseException, modes: tuple[str, ...] = (), **fields: Any
+) -> list[Event]:
     """Return what comes of a turn that has these events."""
-    return await run(ScriptedTurn(*script), *modes)
+    return await run(ScriptedTurn(*script), *modes, **fields)
 
 
 def _plain(event: Event) -> Event:
@@ -459,6 +463,133 @@ async def test_a_turn_is_closed_when_nobody_wants_more_of_it() -> None:
     await cast("Any", happening).aclose()
 
     assert stack.closed
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+async def test_a_stack_that_wants_to_end_the_server_ends_its_task(
+    kind: type[BaseException],
+) -> None:
+    """Also one that says to be canceled, which nobody asked it to."""
+    happened = await events(TextDelta("a"), kind("secret"))
+
+    assert happened[-1] == status(TaskState.FAILED, Part(text=INTERNAL))
+
+
+async def test_a_turn_of_a_task_that_is_canceled_stays_canceled() -> None:
+    """What cancels the task that runs it is not the stack's doing."""
+    reached = anyio.Event()
+
+    class Waiting(ScriptedTurn):
+        async def turn(self, request: TurnRequest) -> AsyncIterator[TurnEvent]:
+            yield TextDelta(request.task_id)
+            reached.set()
+            await anyio.sleep_forever()
+
+    running = asyncio.create_task(run(Waiting()))
+    with anyio.fail_after(5):
+        await reached.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_a_turn_that_does_not_end_when_it_is_closed_is_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was said stands, and the log has it."""
+
+    class Clinging(ScriptedTurn):
+        async def turn(self, request: TurnRequest) -> AsyncIterator[TurnEvent]:
+            try:
+                async for event in super().turn(request):
+                    yield event
+            finally:
+                await anyio.sleep_forever()
+
+    happened = [event async for event in execute(cast("Stack", Clinging(DONE)), REQUEST)]
+
+    assert isinstance(last := happened[-1], StatusUpdate)
+    assert last.status.state is TaskState.COMPLETED
+    assert "was not closed" in caplog.text
+
+
+FORM = {"type": "json_schema", "json_schema": {"name": "sum", "schema": {"type": "object"}}}
+STRUCTURED = {"response_format": FORM}
+
+
+@pytest.mark.parametrize("modes", [(), ("application/json",), ("text/plain", "application/*")])
+async def test_an_answer_in_a_wanted_form_is_one_data_part(modes: tuple[str, ...]) -> None:
+    """None of it was streamed as text."""
+    happened = await events(
+        TextDelta('{"sum": '), TextDelta("42}"), DONE, modes=modes, metadata=STRUCTURED
+    )
+
+    data = Part(data={"sum": 42}, media_type="application/json")
+    assert happened == [
+        WORKING,
+        ArtifactUpdate("task", "context", Artifact("answer", [data]), last_chunk=True),
+        completed(),
+    ]
+
+
+async def test_the_whole_text_of_a_structured_answer_wins() -> None:
+    happened = await events(TextDelta("{"), TurnCompleted("end", "[1]"), metadata=STRUCTURED)
+
+    (part,) = _task(happened).artifacts[0].parts
+    assert part == Part(data=[1], media_type="application/json")
+
+
+@pytest.mark.parametrize("text", ["Forty-two", "", "[" * 5000, '{"a": 1', "[" * 101 + "]" * 101])
+async def test_an_answer_that_is_not_json_is_text_with_a_note(text: str) -> None:
+    """Whoever takes text gets it."""
+    happened = await events(TextDelta(text), DONE, metadata=STRUCTURED)
+
+    task = _task(happened)
+    assert [part.text for artifact in task.artifacts for part in artifact.parts] == [text] * bool(
+        text
+    )
+    assert task.status.state is TaskState.COMPLETED
+    assert isinstance(last := happened[-1], StatusUpdate)
+    assert last.metadata == {"stop_reason": "end_of_turn", "response_format": {"met": False}}
+
+
+async def test_an_answer_that_is_not_json_fails_where_only_json_is_taken() -> None:
+    happened = await events(
+        TextDelta("Forty-two"), DONE, modes=("application/json",), metadata=STRUCTURED
+    )
+
+    task = _task(happened)
+    assert not task.artifacts
+    assert task.status.state is TaskState.FAILED
+    assert task.status.message is not None
+    assert task.status.message.parts == [Part(text=NOT_JSON)]
+
+
+async def test_a_structured_answer_is_text_where_only_text_is_taken() -> None:
+    happened = await events(
+        TextDelta("[4"), TextDelta("2]"), DONE, modes=("text/plain",), metadata=STRUCTURED
+    )
+
+    assert [part.text for part in _task(happened).artifacts[0].parts] == ["[42]"]
+    assert isinstance(last := happened[-1], StatusUpdate)
+    assert last.metadata == {"stop_reason": "end_of_turn"}
+
+
+async def test_what_was_said_before_a_question_is_text_in_any_form() -> None:
+    """It is not the answer yet."""
+    happened = await events(
+        TextDelta("Let me "), TextDelta("see."), InputRequired("?"), metadata=STRUCTURED
+    )
+
+    assert [part.text for part in _task(happened).artifacts[0].parts] == ["Let me see."]
+
+
+async def test_a_form_that_is_none_is_refused_before_the_turn() -> None:
+    stack = ScriptedTurn(DONE)
+    with pytest.raises(InvalidParams, match=r"metadata\.response_format"):
+        await run(stack, metadata={"response_format": {"type": "grammar"}})
+
+    assert stack.requests == []
 
 
 def _task(happened: list[Event]) -> Task:

@@ -6,7 +6,7 @@ import pytest
 
 from agent import model, stacks
 from agent.errors import InvalidParams
-from agent.parts import accepted, read_parts, write_parts
+from agent.parts import accepted, read_parts, reference_parts, write_parts
 
 PAIRS = [
     (model.Part(text="hi"), stacks.TextPart("hi")),
@@ -134,3 +134,83 @@ def test_a_media_type_is_accepted_by_name_or_by_pattern(
     media_type: str, modes: list[str], expected: bool
 ) -> None:
     assert accepted(media_type, modes) is expected
+
+
+def artifact(name: str, *parts: model.Part) -> model.Artifact:
+    return model.Artifact(name, list(parts))
+
+
+def task(task_id: str, *artifacts: model.Artifact) -> model.Task:
+    status = model.TaskStatus(model.TaskState.COMPLETED)
+    return model.Task(task_id, "context", status, list(artifacts))
+
+
+REPORT = task(
+    "t1",
+    artifact("answer", model.Part(text="forty"), model.Part(text="-two")),
+    model.Artifact(
+        "files",
+        [
+            model.Part(data={"n": 42}, media_type="application/vnd.x+json"),
+            model.Part(raw="aGk=", filename="a.txt", media_type="text/plain"),
+            model.Part(url="https://x.org/b.pdf", filename="b.pdf", media_type="application/pdf"),
+        ],
+        name="The files",
+    ),
+)
+
+
+def test_what_earlier_tasks_made_is_given_under_its_name() -> None:
+    """Text in one piece, data and files as they are; a file elsewhere is not fetched, only named."""
+    assert reference_parts([REPORT, task("t2", artifact("x", model.Part(text="y")))], 1000) == (
+        stacks.TextPart("Task t1, artifact answer:\nforty-two"),
+        stacks.TextPart("Task t1, artifact The files:\nFile b.pdf at https://x.org/b.pdf"),
+        stacks.DataPart({"n": 42}, "application/vnd.x+json"),
+        stacks.FilePart("a.txt", "text/plain", data=b"hi"),
+        stacks.TextPart("Task t2, artifact x:\ny"),
+    )
+
+
+def test_tasks_without_artifacts_give_nothing() -> None:
+    assert reference_parts([task("t1"), task("t2")], 1000) == ()
+
+
+def test_what_is_too_large_is_cut_and_named() -> None:
+    """Not within a character; what comes after and would fit is left out only when nothing fits."""
+    long = task(
+        "t1", artifact("a", model.Part(text="ä" * 100)), artifact("b", model.Part(text="z"))
+    )
+
+    text, note = reference_parts([long], 40)
+
+    heading = "Task t1, artifact a:\n"
+    assert text == stacks.TextPart(heading + "ä" * ((40 - len(heading)) // 2))
+    assert note == stacks.TextPart(
+        "[More than 40 bytes, so cut off or left out: Task t1, artifact a; Task t1, artifact b]"
+    )
+
+
+def test_a_file_that_is_too_large_leaves_room_for_others() -> None:
+    file = model.Part(raw="YWFh" * 50, filename="large")
+    done = task("t1", artifact("a", file), artifact("b", model.Part(data=[1])))
+
+    given = reference_parts([done], 60)
+
+    assert [type(part) for part in given] == [
+        stacks.TextPart,
+        stacks.TextPart,
+        stacks.DataPart,
+        stacks.TextPart,
+    ]
+    assert given[-1] == stacks.TextPart(
+        "[More than 60 bytes, so cut off or left out: Task t1, artifact a]"
+    )
+
+
+def test_a_note_names_some_of_many() -> None:
+    many = task("t", *(artifact(str(n), model.Part(text="x")) for n in range(1000)))
+
+    (note,) = reference_parts([many], 0)
+
+    assert isinstance(note, stacks.TextPart)
+    assert note.text.endswith("artifact 9; 990 more]")

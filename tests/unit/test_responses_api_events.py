@@ -10,9 +10,7 @@ from agent.errors import InvalidAgentResponse, ModelNotFound, StackError, TurnFa
 from agent.stacks.client import ConversationLost
 from agent.stacks.responses_api_events import Translation
 from agent.stacks.turn import (
-    ArtifactPart,
     Citation,
-    DataPart,
     Failed,
     InputRequired,
     Rejected,
@@ -38,6 +36,7 @@ from tests.fakes.responses import (
 )
 
 if TYPE_CHECKING:
+    from agent.stacks.responses_api_wire import OutputItem
     from agent.stacks.turn import TurnEvent
 
 LISTING = {"type": "mcp_list_tools", "id": "l1", "server_label": "sums", "tools": []}
@@ -45,9 +44,9 @@ SUM = {"type": "mcp_call", "id": "m1", "name": "add", "server_label": "sums", "a
 SEARCH: dict[str, Any] = {"type": "file_search_call", "id": "f1", "queries": [], "results": None}
 
 
-def translate(*wire: Any, structured: bool = False) -> list[TurnEvent]:
+def translate(*wire: Any) -> list[TurnEvent]:
     """Translate a whole stream."""
-    translation = Translation(structured=structured)
+    translation = Translation()
     events = [event for each in wire for event in translation.read(each)]
     return [*events, *translation.end()]
 
@@ -329,21 +328,55 @@ def test_no_answer_within_the_limits_is_a_failure(reason: str | None, limit: str
     )
 
 
-def test_a_structured_answer_is_given_as_data_too() -> None:
-    """The text stays."""
-    events = translate(*answer('{"sum": ', "42}"), structured=True)
-
-    assert events[-2:] == [
-        ArtifactPart((DataPart({"sum": 42}),), artifact_id=f"{RESPONSE}-data"),
-        TurnCompleted("end_of_turn", '{"sum": 42}'),
-    ]
+def only_deletes(item: OutputItem) -> bool:
+    return item.name == "delete"
 
 
-def test_a_structured_answer_that_is_no_json_is_text() -> None:
-    """Not all models can."""
-    events = translate(*answer("Forty-two"), structured=True)
+def test_an_approval_that_nobody_has_to_give_is_not_asked_for() -> None:
+    """The stack gives it, and the turn goes on."""
+    translation = Translation(only_deletes)
+    wire = [created(), final("completed", message("Let me see."), approval("add", "{}"))]
 
-    assert events[-2:] == [Usage(7, 3), TurnCompleted("end_of_turn", "Forty-two")]
+    events = [event for each in wire for event in translation.read(each)]
+
+    assert [*events, *translation.end()] == [TurnStarted(RESPONSE), Usage(7, 3)]
+    assert translation.to_approve is not None
+    assert translation.to_approve.id == RESPONSE
+
+
+def test_an_approval_that_somebody_has_to_give_is_asked_for_alone() -> None:
+    """The others are given along with the answer."""
+    translation = Translation(only_deletes)
+    both = (approval("add", "{}"), approval("delete", "{}", "approval_2"))
+
+    events = list(translation.read(final("completed", *both)))
+
+    events += translation.end()
+    assert isinstance(question := events[-1], InputRequired)
+    assert [call["call_id"] for call in question.data["approvals"]] == ["approval_2"]
+    assert translation.to_approve is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "at_tool_server"),
+    [
+        (["response.mcp_list_tools.in_progress"], True),
+        (["response.mcp_call.in_progress"], True),
+        (["response.mcp_call.in_progress", "response.mcp_call.completed"], False),
+        ([], False),
+    ],
+)
+def test_an_error_at_an_mcp_server_can_be_told_from_others(
+    kinds: list[str], *, at_tool_server: bool
+) -> None:
+    """By what came last before it; nothing in the error itself says so."""
+    translation = Translation()
+    for kind in kinds:
+        list(translation.read({"type": kind}))
+    with pytest.raises(TurnFailed):
+        list(translation.read({"error": {"message": "Internal server error", "code": "500"}}))
+
+    assert translation.at_tool_server is at_tool_server
 
 
 NO_MODEL = "Model 'no/such' not found. Use 'client.models.list()' to list available Models."

@@ -182,6 +182,18 @@ async def test_a_secret_that_cannot_be_read_fails_the_turn(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("asked", "sent"),
+    [("never", "never"), ("always", "always"), (["add"], {"always": ["add"]})],
+)
+async def test_approval_is_asked_for_by_the_server(asked: Any, sent: Any) -> None:
+    server = {"name": "sums", "url": "http://sums/mcp", "require_approval": asked}
+
+    [tool] = await mcp_tools(settings(mcp_servers=[server]))
+
+    assert tool["require_approval"] == sent
+
+
+@pytest.mark.parametrize(
     ("wanted", "name"),
     [
         ({"type": "json_schema", "json_schema": SCHEMA}, "answer"),

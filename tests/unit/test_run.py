@@ -30,7 +30,7 @@ from agent.model import (
 )
 from agent.replay import events, restore
 from agent.run import Run
-from tests.fakes.state import task_row
+from tests.fakes.state import new_state, task_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +129,7 @@ async def journal() -> HandJournal:
 
 def new_run(journal: HandJournal, row: TaskRow | None = None, task: Task = TASK) -> Run:
     """Return a run of ann's task."""
-    return Run(cast("Journal", journal), HOLDER, Caller("ann", ""), task, row)
+    return Run(new_state(cast("Journal", journal), HOLDER), Caller("ann", ""), task, row)
 
 
 def begun(journal: HandJournal) -> Run:
@@ -154,7 +154,7 @@ WORKING = status(TaskState.WORKING)
 COMPLETED = status(TaskState.COMPLETED)
 
 
-async def audible(run: Run, encoder: Brief = BRIEF) -> list[tuple[int, bytes]]:
+async def audible(run: Run, encoder: Brief = BRIEF) -> list[tuple[int | None, bytes]]:
     """Return what somebody who comes now hears at once."""
     with anyio.fail_after(5):
         async with aclosing(run.feed.follow(encoder, 0)) as news:
@@ -166,7 +166,7 @@ class Follower:
 
     def __init__(self, run: Run, idle: float = LONG) -> None:
         """Begin at once."""
-        self.heard: list[tuple[int, bytes]] = []
+        self.heard: list[tuple[int | None, bytes]] = []
         self.silences = 0
         self.error: AgentError | None = None
         self._run, self._idle = run, idle
@@ -187,7 +187,7 @@ class Follower:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def end(self) -> list[tuple[int, bytes]]:
+    async def end(self) -> list[tuple[int | None, bytes]]:
         """Wait for the end; returns all that was heard."""
         with anyio.fail_after(5):
             await self.job

@@ -211,6 +211,11 @@ def test_instructions_are_lcs_system_prompt_first() -> None:
         ),
         ({"mcp_servers": [{"name": "a"}]}, "mcp_servers[0].url", "is missing"),
         (
+            {"mcp_servers": [{"name": "a", "url": "http://a", "require_approval": "sometimes"}]},
+            "mcp_servers[0].require_approval",
+            "must be one of never or always",
+        ),
+        (
             {"authentication": {"module": "jwk-token"}},
             "authentication.jwk_config",
             "is missing; module jwk-token needs it",

@@ -10,7 +10,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING
 
-from agent.errors import ContentTypeNotSupported, PayloadTooLarge
+from agent.errors import ContentTypeNotSupported, PayloadTooLarge, UnsupportedOperation
 from agent.stacks.base import Health, Model
 from agent.stacks.embedded.messages import ToolCall, ToolMessage, UserMessage, size_of, tokens
 from agent.stacks.embedded.model import Stop
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agent.stacks.embedded.knowledge import Knowledge
     from agent.stacks.embedded.messages import Message
     from agent.stacks.embedded.model import Piece, Prompt
+    from agent.stacks.response_format import ResponseFormat
 
 IDENTIFIER, PROVIDER = "extractive", "embedded"
 
@@ -62,8 +63,12 @@ class ExtractiveModel:
         yield Usage(tokens(size_of([last])), tokens(len(answer.text)))
         yield Stop("end_of_message" if call else "end_of_turn")
 
-    def check(self, message: UserMessage) -> None:
+    def check(self, message: UserMessage, wanted: ResponseFormat | None = None) -> None:
         """Take text only, and not more than is searched."""
+        if wanted:
+            raise UnsupportedOperation(
+                "An answer with a JSON schema needs a language model, and none is configured."
+            )
         if message.images:
             media_type = message.images[0].removeprefix("data:").partition(";")[0]
             raise ContentTypeNotSupported(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agent.settings.own import OpenAI
     from agent.stacks.embedded.messages import Message
     from agent.stacks.embedded.model import Piece, Prompt
+    from agent.stacks.response_format import ResponseFormat
     from agent.stacks.turn import ClientTool, Json
 
 _log = logging.getLogger(__name__)
@@ -77,8 +78,8 @@ class OpenAIModel:
         for piece in reading.end():
             yield piece
 
-    def check(self, _message: UserMessage) -> None:
-        """Take text and images; whether the model sees images, its server says."""
+    def check(self, _message: UserMessage, _wanted: ResponseFormat | None) -> None:
+        """Take text, images and schemas; whether the model knows what to do, its server says."""
 
     def wants_tools(self, _message: UserMessage) -> bool:
         """Let the model choose."""
@@ -198,6 +199,7 @@ class _Reading:
 
 
 def _body(prompt: Prompt, model: str) -> dict[str, Json]:
+    form = prompt.response_format
     system = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
     body: dict[str, Json] = {
         "model": model,
@@ -207,6 +209,7 @@ def _body(prompt: Prompt, model: str) -> dict[str, Json]:
         "max_tokens": prompt.max_tokens,
         "temperature": prompt.temperature,
         "top_p": prompt.top_p,
+        "response_format": form and {"type": "json_schema", "json_schema": form.fields},
         "stream": True,
         "stream_options": {"include_usage": True},
     }

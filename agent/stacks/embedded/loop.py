@@ -12,7 +12,9 @@ from agent.stacks.embedded import steps as step
 from agent.stacks.embedded.messages import ModelMessage, ToolCall, ToolMessage
 from agent.stacks.embedded.model import Stop
 from agent.stacks.embedded.tools import arguments_of
+from agent.stacks.mcp_access import CredentialsNeeded
 from agent.stacks.turn import (
+    AuthRequired,
     Citation,
     Failed,
     InputRequired,
@@ -25,7 +27,7 @@ from agent.stacks.turn import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
     from agent.stacks.embedded.messages import Message
     from agent.stacks.embedded.model import LanguageModel, Prompt
@@ -49,14 +51,20 @@ class AgentLoop:
         *,
         turn_id: str,
         steps: list[Json],
+        approved: Collection[str] = (),
         max_infer_iters: int = MAX_INFER_ITERS,
     ) -> None:
-        """``prompt`` holds what was said before the steps of this turn, the user's message last."""
+        """``prompt`` holds what was said before the steps of this turn, the user's message last.
+
+        ``approved`` are the ids of the calls that the caller has approved.
+        """
         self._model = model
         self._prompt = prompt
         self._toolbox = toolbox
         self._turn_id = turn_id
         self._max_infer_iters = max_infer_iters
+        self._approved = frozenset(approved)
+        self._resumed_at = len(steps)
         self._said = False
         self.steps = steps
 
@@ -65,11 +73,11 @@ class AgentLoop:
         while True:
             calls = step.unanswered(self.steps)
             if calls:
+                event: TurnEvent | None = None
                 async with aclosing(self._run_tools(calls)) as events:
                     async for event in events:
                         yield event
-                if waiting := step.unanswered(self.steps):
-                    yield _question(waiting)
+                if isinstance(event, AuthRequired | InputRequired):
                     return
             asked = step.inferences(self.steps)
             if asked >= self._max_infer_iters:
@@ -80,7 +88,8 @@ class AgentLoop:
                     yield event
             said = self.steps[-1]["model_response"]
             if not said["tool_calls"]:
-                yield TurnCompleted(said["stop_reason"], step.text_of(self.steps))
+                text = step.text_of(self.steps[self._resumed_at :])
+                yield TurnCompleted(said["stop_reason"], text)
                 return
 
     async def _infer(self, asked: int) -> AsyncGenerator[TurnEvent]:
@@ -124,21 +133,56 @@ class AgentLoop:
             may_call=asked == 0 or asked + 1 < self._max_infer_iters,
         )
 
+    def _asks(self, call: ToolCall) -> bool:
+        """Whether a call waits for the caller."""
+        return self._toolbox.is_client(call) or self._wants_approval(call)
+
+    def _wants_approval(self, call: ToolCall) -> bool:
+        return call.call_id not in self._approved and self._toolbox.wants_approval(call)
+
     async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent]:
-        """Run the tools of this side; those of the caller wait until it has done so."""
+        """Run the tools of this side; the last event says when the turn has to wait after that."""
         started_at = step.now()
-        own = [call for call in calls if not self._toolbox.is_client(call)]
+        ran: list[ToolCall] = []
         results: list[ToolMessage] = []
-        for call in own:
+        refused: CredentialsNeeded | None = None
+        for call in calls:
+            if self._asks(call):
+                continue
             yield started(call)
-            result = await self._toolbox.run(call)
+            try:
+                result = await self._toolbox.run(call)
+            except CredentialsNeeded as exc:
+                refused = exc
+                continue
             message = ToolMessage(call.call_id, call.tool_name, result.content)
+            ran.append(call)
             results.append(message)
             yield ended(message)
             for citation in result.citations:
                 yield citation
-        if own:
-            self.steps.append(step.tool_execution(self._turn_id, started_at, own, results))
+        if ran:
+            self.steps.append(step.tool_execution(self._turn_id, started_at, ran, results))
+        if refused is not None:
+            yield refused.event
+        elif waiting := step.unanswered(self.steps):
+            yield self._question(waiting)
+
+    def _question(self, calls: Sequence[ToolCall]) -> InputRequired:
+        """Ask for results of the caller's tools and for approval of ours, with their arguments."""
+        clients = [call for call in calls if self._toolbox.is_client(call)]
+        approvals = [call for call in calls if call not in clients]
+        data: dict[str, Json] = {"type": "tool_calls" if clients else "approvals"}
+        asked = []
+        if clients:
+            data["tool_calls"] = [_asked(call) for call in clients]
+            asked.append(f"The agent waits for the result of: {_names(clients)}.")
+        if approvals:
+            data["approvals"] = [
+                _asked(call) | {"server_label": self._toolbox.server_of(call)} for call in approvals
+            ]
+            asked.append(f"The agent waits for approval to call: {_names(approvals)}.")
+        return InputRequired(" ".join(asked), data)
 
 
 def started(call: ToolCall) -> StepStarted:
@@ -153,15 +197,12 @@ def ended(result: ToolMessage) -> StepEnded:
     return StepEnded("tool_execution", result.tool_name, detail)
 
 
-def _question(calls: Sequence[ToolCall]) -> InputRequired:
-    names = ", ".join(call.tool_name for call in calls)
-    asked = [
-        {"call_id": call.call_id, "tool_name": call.tool_name, "arguments": _arguments(call)}
-        for call in calls
-    ]
-    return InputRequired(
-        f"The agent waits for the result of: {names}.", {"type": "tool_calls", "tool_calls": asked}
-    )
+def _asked(call: ToolCall) -> dict[str, Json]:
+    return {"call_id": call.call_id, "tool_name": call.tool_name, "arguments": _arguments(call)}
+
+
+def _names(calls: Sequence[ToolCall]) -> str:
+    return ", ".join(call.tool_name for call in calls)
 
 
 def _arguments(call: ToolCall) -> Json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.errors import SettingsError, StackTimeout, StackUnavailable
+from agent.stacks.mcp_access import CredentialsNeeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -28,6 +29,7 @@ _KEEP_SECONDS = 60.0  # how long the tools of a server are taken to be the same
 _SDK = ("mcp", "httpx2", "mcp.client.streamable_http")
 _PAGES = 20  # of a listing
 _CALLERS_TOKENS = ("client", "kubernetes", "oauth")
+_REFUSED = (401, 403)
 
 
 class McpTool(msgspec.Struct, frozen=True):
@@ -57,6 +59,10 @@ class McpServers:
                         f"{source} is not supported here; give the path of a file",
                     )
 
+    def wants_approval(self, name: str, tool: str) -> bool:
+        """Tell whether a tool may be called only when the caller approves."""
+        return self._servers[name].wants_approval(tool)
+
     def __iter__(self) -> Iterator[str]:
         """Yield the names."""
         return iter(self._servers)
@@ -66,7 +72,10 @@ class McpServers:
         return name in self._servers
 
     async def tools(self, name: str) -> tuple[McpTool, ...]:
-        """Return the tools of a server, listed a minute ago at most; raises ``StackError``."""
+        """Return the tools of a server, listed a minute ago at most.
+
+        Raises ``CredentialsNeeded`` and other ``StackError``s.
+        """
         async with self._listing[name]:
             listed_at, known = self._listed.get(name, (-_KEEP_SECONDS, ()))
             if time.monotonic() - listed_at < _KEEP_SECONDS:
@@ -77,7 +86,10 @@ class McpServers:
             return tools
 
     async def call(self, name: str, tool: str, arguments: dict[str, Json]) -> str:
-        """Run a tool and return its text, also of a failure; raises ``StackError``."""
+        """Run a tool and return its text, also of a failure.
+
+        Raises ``CredentialsNeeded`` and other ``StackError``s.
+        """
         async with self._connected(self._servers[name]) as client:
             result = await client.call_tool(tool, arguments)
         texts = [_text(item) for item in result.content]
@@ -91,20 +103,30 @@ class McpServers:
         mcp, httpx2, transports = [await asyncio.to_thread(import_module, name) for name in _SDK]
         seconds = float(server.timeout or TIMEOUT)
         headers = await _headers(server)
+        statuses: list[int] = []
+
+        async def note(response: Any) -> None:
+            if response.request.method == "POST":
+                statuses.append(response.status_code)
+
+        hooks = {"response": [note]}
         try:
             async with (
                 asyncio.timeout(seconds),
-                httpx2.AsyncClient(headers=headers, timeout=seconds) as http,
+                httpx2.AsyncClient(headers=headers, timeout=seconds, event_hooks=hooks) as http,
                 mcp.Client(
                     transports.streamable_http_client(server.url, http_client=http),
                     read_timeout_seconds=seconds,
                 ) as client,
             ):
                 yield client
-        except TimeoutError as exc:
-            raise StackTimeout(f"The tool server {server.name} did not answer in time.") from exc
         # mostly in groups, for the SDK runs tasks of its own
         except (ExceptionGroup, mcp.MCPError, httpx2.HTTPError, OSError, RuntimeError) as exc:
+            if statuses and statuses[-1] in _REFUSED:
+                raise CredentialsNeeded(server) from exc
+            if isinstance(exc, TimeoutError):
+                message = f"The tool server {server.name} did not answer in time."
+                raise StackTimeout(message) from exc
             raise StackUnavailable(f"The tool server {server.name} cannot be used.") from exc
 
 

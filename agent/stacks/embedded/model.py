@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from agent.stacks.base import Health, Model
+    from agent.stacks.response_format import ResponseFormat
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +27,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str = ""
     tools: tuple[ClientTool, ...] = ()
     may_call: bool = True
+    response_format: ResponseFormat | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -46,8 +48,8 @@ class LanguageModel(Protocol):
     def infer(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """Yield the answer piece by piece, ``Stop`` last; raises ``StackError``."""
 
-    def check(self, message: UserMessage, /) -> None:
-        """Raise ``ContentTypeNotSupported`` for a message that the model cannot read."""
+    def check(self, message: UserMessage, wanted: ResponseFormat | None, /) -> None:
+        """Raise ``RequestError`` for what the model cannot read, or a form that it cannot give."""
 
     def wants_tools(self, message: UserMessage, /) -> bool:
         """Tell whether it is worth finding out which tools there are."""

@@ -13,6 +13,7 @@ from agent.stacks.embedded import steps as step
 from agent.stacks.embedded.messages import ModelMessage, UserMessage
 from agent.stacks.embedded.model import Prompt
 from agent.stacks.turn import (
+    AuthRequired,
     InputRequired,
     Rejected,
     StepEnded,
@@ -56,7 +57,7 @@ class Shields:
             if isinstance(event, TextDelta):
                 held.append(event)
                 continue
-            if held and isinstance(event, TurnCompleted | InputRequired):
+            if held and isinstance(event, TurnCompleted | InputRequired | AuthRequired):
                 said = ModelMessage("".join(delta.text for delta in held))
                 checks = self._check(shields, (UserMessage(self._record.message.text), said))
                 async with aclosing(checks):

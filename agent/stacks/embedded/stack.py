@@ -27,7 +27,10 @@ from agent.stacks.embedded.loop import MAX_INFER_ITERS, AgentLoop, ended, starte
 from agent.stacks.embedded.model import Prompt
 from agent.stacks.embedded.shields import Shields
 from agent.stacks.embedded.tools import gather_tools
+from agent.stacks.mcp_access import CredentialsNeeded
+from agent.stacks.response_format import response_format
 from agent.stacks.turn import (
+    AuthRequired,
     ClientTool,
     Failed,
     InputRequired,
@@ -52,6 +55,7 @@ _log = logging.getLogger(__name__)
 _STATES: dict[type[TurnEvent], str] = {
     TurnCompleted: "completed",
     InputRequired: "awaiting_input",
+    AuthRequired: "awaiting_input",
     # so that what was refused is no part of the conversation
     Rejected: "failed",
     Failed: "failed",
@@ -98,22 +102,25 @@ class EmbeddedStack(EmbeddedCatalogue):
 
     @override
     async def turn(self, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
-        """Run a turn, or go on with one that waited for the caller's tools.
+        """Run a turn, or go on with one that waited for the caller.
 
         Closing the iterator stops the work and stores the turn as canceled.
         """
+        wanted = response_format(request.metadata)
         record = await self._record(request)
         unsettled = "failed"
         try:
             config = self._config(record)
             model, name = self._choose(record.options["model"] or config.model)
-            model.check(record.message)
+            wanted = wanted or response_format(record.options)
+            model.check(record.message, wanted)
             yield TurnStarted(record.turn_id)
-            async with aclosing(self._run(record, config, model, name)) as events:
+            prompt = Prompt(model=name, messages=record.messages, response_format=wanted)
+            async with aclosing(self._run(record, config, model, prompt)) as events:
                 async for event in events:
                     if state := _STATES.get(type(event)):
                         unsettled = ""
-                        await record.end(state)
+                        await record.end(state, _waiting(event))
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
             unsettled = unsettled and "canceled"
@@ -133,7 +140,7 @@ class EmbeddedStack(EmbeddedCatalogue):
         turn = await self._sessions.find(conversation_id, turn_id)
         if turn is None or turn.state != "completed":
             return None
-        return TurnCompleted(turn.output_message["stop_reason"], steps.text_of(turn.steps))
+        return TurnCompleted(turn.output_message["stop_reason"], turn_record.text_of(turn))
 
     async def _record(self, request: TurnRequest) -> TurnRecord:
         if request.resume:
@@ -161,7 +168,7 @@ class EmbeddedStack(EmbeddedCatalogue):
         return self._openai, rest if rest and first in known else name or ""
 
     async def _run(
-        self, record: TurnRecord, config: AgentConfig, model: LanguageModel, name: str
+        self, record: TurnRecord, config: AgentConfig, model: LanguageModel, prompt: Prompt
     ) -> AsyncGenerator[TurnEvent]:
         for result in record.results:
             call = next(c for c in steps.calls_of(record.steps) if c.call_id == result.call_id)
@@ -174,7 +181,11 @@ class EmbeddedStack(EmbeddedCatalogue):
                     yield event
                     if isinstance(event, Rejected):
                         return
-        loop = await self._loop(record, config, model, name)
+        try:
+            loop = await self._loop(record, config, model, prompt)
+        except CredentialsNeeded as exc:
+            yield exc.event
+            return
         async with aclosing(loop.run()) as events:
             guarded = (
                 shields.after(config.output_shields, events) if config.output_shields else events
@@ -184,7 +195,7 @@ class EmbeddedStack(EmbeddedCatalogue):
                     yield event
 
     async def _loop(
-        self, record: TurnRecord, config: AgentConfig, model: LanguageModel, name: str
+        self, record: TurnRecord, config: AgentConfig, model: LanguageModel, prompt: Prompt
     ) -> AgentLoop:
         more = msgspec.convert(record.options["client_tools"], tuple[ClientTool, ...])
         if not model.wants_tools(record.message):
@@ -195,9 +206,8 @@ class EmbeddedStack(EmbeddedCatalogue):
             instructions += f"\nThe tools of {server} are not available at the moment."
         sampling = config.sampling_params or SamplingParams()
         strategy = sampling.strategy or Strategy()
-        prompt = Prompt(
-            model=name,
-            messages=record.messages,
+        prompt = msgspec.structs.replace(
+            prompt,
             instructions=instructions,
             tools=toolbox.specs,
             max_tokens=sampling.max_tokens or None,
@@ -210,5 +220,14 @@ class EmbeddedStack(EmbeddedCatalogue):
             toolbox,
             turn_id=record.turn_id,
             steps=record.steps,
+            approved=record.options.get("approved", ()),
             max_infer_iters=config.max_infer_iters or MAX_INFER_ITERS,
         )
+
+
+def _waiting(event: TurnEvent) -> dict[str, str]:
+    """Name the calls that the caller is asked about."""
+    if not isinstance(event, InputRequired):
+        return {}
+    kinds = (("tool_calls", turn_record.RESULT), ("approvals", turn_record.APPROVAL))
+    return {call["call_id"]: kind for key, kind in kinds for call in event.data.get(key, ())}

@@ -26,21 +26,15 @@ def inference(turn_id: str, started_at: str, message: ModelMessage) -> Json:
 
 
 def tool_execution(
-    turn_id: str,
-    started_at: str,
-    calls: Sequence[ToolCall],
-    results: Sequence[ToolMessage],
-    *,
-    by_client: bool = False,
+    turn_id: str, started_at: str, calls: Sequence[ToolCall], results: Sequence[ToolMessage]
 ) -> Json:
-    """Write what tool calls came to; ``by_client`` says that the caller ran them."""
-    step = _step(turn_id, "tool_execution", started_at) | {
+    """Write what tool calls came to."""
+    return _step(turn_id, "tool_execution", started_at) | {
         "tool_calls": [_call(call) for call in calls],
         "tool_responses": [
             {"call_id": r.call_id, "tool_name": r.tool_name, "content": r.content} for r in results
         ],
     }
-    return step | {"metadata": {"by_client": True}} if by_client else step
 
 
 def shield_call(turn_id: str, started_at: str, violation: Json) -> Json:
@@ -87,25 +81,15 @@ def calls_of(steps: Sequence[Json]) -> Iterator[ToolCall]:
             yield from _calls(step["model_response"])
 
 
-def is_resumed(steps: Sequence[Json]) -> bool:
-    """Tell whether the caller has given results already."""
-    return any(step.get("metadata") for step in steps)
-
-
 def inferences(steps: Sequence[Json]) -> int:
     """Count how often the model was asked."""
     return sum(step["step_type"] == "inference" for step in steps)
 
 
 def text_of(steps: Sequence[Json]) -> str:
-    """Return what the model said since the turn began or was last resumed."""
-    texts: list[str] = []
-    for step in steps:
-        if step.get("metadata"):
-            texts.clear()
-        elif step["step_type"] == "inference" and step["model_response"]["content"]:
-            texts.append(step["model_response"]["content"])
-    return SEPARATOR.join(texts)
+    """Return what the model said in these steps."""
+    said = (step["model_response"]["content"] for step in steps if step["step_type"] == "inference")
+    return SEPARATOR.join(text for text in said if text)
 
 
 SEPARATOR = "\n\n"

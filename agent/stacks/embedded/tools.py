@@ -13,6 +13,7 @@ from agent.stacks.embedded.agent_config import KNOWLEDGE_GROUP, MCP_PREFIX
 from agent.stacks.embedded.ranking import Statistics, rank
 from agent.stacks.embedded.retrieval import citation_of
 from agent.stacks.embedded.terms import asked
+from agent.stacks.mcp_access import CredentialsNeeded
 from agent.stacks.turn import Citation, ClientTool, Json
 
 if TYPE_CHECKING:
@@ -86,8 +87,23 @@ class Toolbox:
         """Tell whether the caller has to run a tool: only with arguments that can be read."""
         return call.tool_name in self._client and arguments_of(call) is not None
 
+    def wants_approval(self, call: ToolCall) -> bool:
+        """Tell whether the caller has to approve a call of a tool of this side."""
+        source = self._sources.get(call.tool_name)
+        if source is None or not source.server or arguments_of(call) is None:
+            return False
+        return self._servers.wants_approval(source.server, source.tool)
+
+    def server_of(self, call: ToolCall) -> str:
+        """Return the name of the MCP server that a tool is of; empty for the others."""
+        source = self._sources.get(call.tool_name)
+        return source.server if source else ""
+
     async def run(self, call: ToolCall) -> ToolResult:
-        """Run a tool of this side. What goes wrong is told to the model, which may try again."""
+        """Run a tool of this side. What goes wrong is told to the model, which may try again.
+
+        Raises ``CredentialsNeeded``, which no model can help.
+        """
         arguments = arguments_of(call)
         source = self._sources.get(call.tool_name)
         if arguments is None:
@@ -101,6 +117,8 @@ class Toolbox:
                 )
                 return ToolResult(_bounded(content))
             return await self._search(arguments)
+        except CredentialsNeeded:
+            raise
         except StackError as exc:
             _log.warning("tool %s failed: %s", call.tool_name, exc.message, exc_info=exc)
             return ToolResult(exc.message)
@@ -129,7 +147,10 @@ async def gather_tools(
     config: AgentConfig,
     more: Sequence[ClientTool] = (),
 ) -> Toolbox:
-    """Find out which tools an agent has. Servers that are down are named in ``missing``."""
+    """Find out which tools an agent has. Servers that are down are named in ``missing``.
+
+    Raises ``CredentialsNeeded`` for a server that refuses those it is shown.
+    """
     sources: dict[str, _Source] = {}
     missing: list[str] = []
     for group in config.groups:
@@ -140,6 +161,8 @@ async def gather_tools(
             server = name.removeprefix(MCP_PREFIX)
             try:
                 found = await _of_server(servers, server, only, group)
+            except CredentialsNeeded:
+                raise
             except StackError as exc:
                 _log.warning("%s", exc.message, exc_info=exc)
                 missing.append(server)

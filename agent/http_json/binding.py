@@ -1,0 +1,186 @@
+"""The HTTP+JSON binding: a request becomes the parameters of an operation, its answer the response."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.errors import AgentError, MethodNotFound, VersionNotSupported, WrongContentType
+from agent.http_json.media import media_type
+from agent.http_json.params import (
+    check_body,
+    from_body,
+    from_query,
+    next_page,
+    query_of,
+    single,
+)
+from agent.http_json.paths import OLDER, Target
+from agent.http_json.reply import Reply
+from agent.http_json.shapes import bare_list, dialect_of
+from agent.http_json.status import (
+    Problem,
+    describe,
+    unexpected,
+    wrong_method,
+)
+from agent.jsonrpc import LATEST, of_version
+from agent.rpc_body import Disconnected, is_json, read_body
+from agent.service_parameters import headers_of, read_service_parameters
+from agent.sse import stream_events
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from agent.auth.base import Authenticator
+    from agent.dialects import Encoder
+    from agent.following import Followed
+    from agent.operations import Asked, Operations
+    from agent.service import Service
+    from agent.service_parameters import ServiceParameters
+    from agent.settings import Settings
+
+    # Nothing is said to whom has gone; an empty body says that all is done.
+    type Said = bytes | tuple[Followed, Encoder] | Problem | None
+
+_OURS = frozenset({"delete", "delete_context"})
+_BODY_OPTIONAL = frozenset({"cancel", "subscribe"})
+
+
+class Request(msgspec.Struct, frozen=True):
+    """An HTTP request whose path and method name an operation; the names of headers are lower-case."""
+
+    target: Target
+    operation: str
+    headers: dict[str, str]
+    query: bytes
+    may_have_body: bool
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether the body holds what the operation cannot do without."""
+        return self.may_have_body and self.operation not in _BODY_OPTIONAL
+
+
+class HttpJson:
+    """Answers the paths of this binding."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        service: Service,
+        authenticator: Authenticator,
+        settings: Settings,
+    ) -> None:
+        """``service`` is for what is not an operation of A2A: deleting."""
+        self._operations = operations
+        self._service = service
+        self._authenticator = authenticator
+        self._body_bytes = settings.limits.body_bytes
+        self._keep_alive = settings.a2a.keep_alive_seconds
+        self._idle = settings.limits.stream_idle_seconds
+        self._strict = settings.a2a.strict_version
+
+    async def answer(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request for what its path names."""
+        method: str = scope["method"]
+        headers = headers_of(scope)
+        reply = Reply(
+            send,
+            media_type(headers.get("accept", ""), headers.get("content-type", "")),
+            named=target.version == OLDER,
+            is_head=method == "HEAD",
+        )
+        if not target.operations:
+            return await reply.problem(describe(MethodNotFound("There is nothing at this path")))
+        if method not in target.methods:
+            return await reply.problem(wrong_method(", ".join(target.methods)))
+        if method == "OPTIONS":
+            reply.headers.append((b"allow", ", ".join(target.methods).encode()))
+            return await reply.nothing()
+        operation = target.operations["GET" if method == "HEAD" else method]
+        request = Request(target, operation, headers, scope["query_string"], method == "POST")
+        return await self._answer(request, reply, receive)
+
+    async def _answer(self, request: Request, reply: Reply, receive: Receive) -> None:
+        said = await self._said(request, reply, receive)
+        if said is None:
+            return
+        if isinstance(said, Problem):
+            await reply.problem(said)
+        elif isinstance(said, bytes):
+            await (reply.json(said) if said else reply.nothing())
+        else:
+            followed, encoder = said
+            await stream_events(
+                followed.follow(encoder, self._keep_alive),
+                wrapping=(b"", b""),
+                # The type of an event may stand after its data; a2a-sdk raises what comes as "error".
+                failed=lambda exc: describe(exc).written(named=reply.named) + b"\nevent: error",
+                idle=self._idle,
+                receive=receive,
+                send=reply.send,
+            )
+
+    async def _said(self, request: Request, reply: Reply, receive: Receive) -> Said:
+        headers = request.headers
+        try:
+            parameters = read_service_parameters(headers, request.query)
+            caller = await self._authenticator.caller(headers)
+            body = await self._body(request, receive)
+            asked = self._operations.asked(caller, parameters)
+            reply.echo(asked.extensions)
+            self._check_version(request, parameters)
+            return await self._done(request, reply, asked, body)
+        except Disconnected:
+            return None
+        except AgentError as exc:
+            return describe(exc)
+        except Exception as exc:  # noqa: BLE001 - the outermost handler of a request
+            return unexpected(exc)
+
+    async def _body(self, request: Request, receive: Receive) -> bytes:
+        if not request.may_have_body:
+            return b""
+        headers = request.headers
+        body = await read_body(receive, self._body_bytes, headers.get("content-length"))
+        if (body or request.needs_body) and not is_json(headers.get("content-type", "")):
+            raise WrongContentType
+        return body
+
+    def _check_version(self, request: Request, parameters: ServiceParameters) -> None:
+        parameters.check_version()
+        spoken, named = request.target.version, of_version(parameters.version).version
+        if self._strict and spoken != named:
+            raise VersionNotSupported(
+                f"This is a path of A2A {spoken}, and the version of this request is {named}"
+            )
+
+    async def _done(self, request: Request, reply: Reply, asked: Asked, body: bytes) -> Said:
+        target, operation = request.target, request.operation
+        query = query_of(request.query)
+        if operation in _OURS:
+            await self._delete(operation, asked, from_query(operation, target, query))
+            return b""
+        check_body(body)
+        dialect = dialect_of(target, operation, body, single(query, "shape"))
+        if request.may_have_body:
+            params = from_body(operation, target, body)
+        else:
+            params = from_query(operation, target, query)
+        if operation in self._operations.streaming:
+            return await self._operations.streaming[operation](dialect, asked, params)
+        answer = await self._operations.unary[operation](dialect, asked, params)
+        if operation == "list":
+            answer, token = bare_list(dialect, answer)
+            if token:
+                reply.headers.append((b"link", next_page(request.query, token).encode()))
+        return answer
+
+    async def _delete(self, operation: str, asked: Asked, params: bytes) -> None:
+        named = LATEST.read_task(params)
+        if operation == "delete":
+            await self._service.delete(asked.caller, named)
+        else:
+            await self._service.delete_context(asked.caller, named.id, named.tenant)

@@ -1,0 +1,20 @@
+"""What is remembered, and who writes it: what everything that runs tasks is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from a2a_state.journal import Journal
+    from a2a_state.message_keys import MessageKeys
+    from a2a_state.tasks import Tasks
+    from agent.lease import Holder
+
+
+class State(NamedTuple):
+    """``holder`` is this process, as the one writer of the tasks that it runs."""
+
+    journal: Journal
+    tasks: Tasks
+    keys: MessageKeys
+    holder: Holder
