@@ -89,8 +89,8 @@ def create_app(settings: Settings, started: datetime | None = None) -> Starlette
     push = Push(settings, database, state.tasks, signing_key(settings))
     # What is only in memory ends with the process.
     hands_over = settings.a2a.recovery != "fail" and not database.in_memory
-    runner = Runner(stack, conversations, state, push, settings.limits, hands_over=hands_over)
-    recovery = Recovery(settings, state, runner, stack, conversations)
+    runner = Runner(conversations, state, push, settings.limits, hands_over=hands_over)
+    recovery = Recovery(settings, state, runner, conversations)
     retention = Retention(database, settings.retention)
     card = make_card(settings, started)
     service = make_service(settings, database, state, runner, conversations, push, card.input_modes)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from agent.conversations import Conversations
     from agent.runner import Runner
     from agent.settings import Settings
-    from agent.stacks import Stack
     from agent.state import State
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,6 @@ class Recovery:
         settings: Settings,
         state: State,
         runner: Runner,
-        stack: Stack,
         conversations: Conversations,
     ) -> None:
         """Nothing runs before ``open``; ``runner`` knows what this process runs."""
@@ -54,7 +52,6 @@ class Recovery:
         self._tasks = state.tasks
         self._holder = state.holder
         self._runner = runner
-        self._stack = stack
         self._conversations = conversations
 
     async def open(self) -> None:
@@ -178,7 +175,7 @@ class Recovery:
             if conversation_id is None:
                 return None
             async with asyncio.timeout(OUTCOME_SECONDS):
-                outcome = await self._stack.outcome(conversation_id, row.turn_id)
+                outcome = await self._conversations.stack.outcome(conversation_id, row.turn_id)
         except Exception:
             # It is foreign code, and running the turn again will tell what is wrong.
             logger.exception("What became of the turn of task %s cannot be told", row.task_id)

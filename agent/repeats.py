@@ -37,13 +37,13 @@ class Repeats:
         self._holder = state.holder
         self._runner = runner
 
-    async def claim(self, key: MessageKey | None, message_id: str) -> MessageKey | None:
+    async def claim(self, key: MessageKey, message_id: str) -> MessageKey | None:
         """Return None when the message is new; else what stands under its key, which can be told then.
 
         Raises ``InvalidParams`` or ``KeyReused`` when another message stands there.
         """
-        known = None if key is None else await self._idempotency.claim(key)
-        while key is not None and known is not None:
+        known = await self._idempotency.claim(key)
+        while known is not None:
             if await self._is_there(known, message_id):
                 return known
             # Its process may be about to take it in, or have died before it could.

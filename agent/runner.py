@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from agent.model import Event
     from agent.push.push import Push
     from agent.settings.own import Limits
-    from agent.stacks import Stack
     from agent.state import State
     from agent.work import Work
 
@@ -48,7 +47,6 @@ class Runner:
 
     def __init__(
         self,
-        stack: Stack,
         conversations: Conversations,
         state: State,
         push: Push,
@@ -58,7 +56,6 @@ class Runner:
     ) -> None:
         """``hands_over`` says that another process goes on with what runs when this one stops."""
         self.patience = PATIENCE_SECONDS
-        self._stack = stack
         self._conversations = conversations
         self._state = state
         self._push = push
@@ -216,7 +213,7 @@ class Runner:
             run.recover(work.row.recoveries)
             for artifact in retold(work.task, work.kept_artifacts):
                 run.publish(artifact)
-        events = execute(work.stack or self._stack, request, work.kept_artifacts)
+        events = execute(work.stack or self._conversations.stack, request, work.kept_artifacts)
         async with aclosing(events):
             async for event in events:
                 if run.settled:
@@ -263,7 +260,7 @@ class Runner:
             return
         try:
             async with asyncio.timeout(STACK_CANCEL_SECONDS):
-                await self._stack.cancel(run.conversation_id, run.turn_id)
+                await self._conversations.stack.cancel(run.conversation_id, run.turn_id)
         except (Exception, asyncio.CancelledError):
             # Whoever cancels this, as ``close`` may, wants the task to end: it is about to.
             logger.exception("The turn of task %s could not be canceled", run.task_id)

@@ -62,14 +62,13 @@ class Engine:
         push = Push(settings, database, self.state.tasks)
         hands_over = settings.a2a.recovery != "fail"
         self.runner = Runner(
-            self.stack,
             self.conversations,
             self.state,
             push,
             settings.limits,
             hands_over=hands_over,
         )
-        self.recovery = Recovery(settings, self.state, self.runner, self.stack, self.conversations)
+        self.recovery = Recovery(settings, self.state, self.runner, self.conversations)
         self.service = make_service(
             settings,
             database,
