@@ -155,7 +155,7 @@ async def test_a_large_context_goes_in_several_transactions(database: Database, 
     await add(database, contexts, context(1))
     await add(database, tasks, *(task(AT, number) for number in range(count)))
 
-    with statements() as sent:
+    with statements(database) as sent:
         await Deletion(database).context("ann", "", "context")
 
     deletions = [statement for statement, _ in sent if statement.startswith("DELETE FROM tasks")]

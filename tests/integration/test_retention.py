@@ -124,7 +124,7 @@ async def test_many_tasks_go_a_few_at_a_time(database: Database) -> None:
         *(task(NOW + number) for number in range(10)),
     )
 
-    with statements() as sent:
+    with statements(database) as sent:
         assert await sweep(database) == Purged(tasks=CHUNK * 2 * 9 // 10)
 
     deletions = [statement for statement, _ in sent if statement.startswith("DELETE FROM tasks")]
@@ -134,7 +134,7 @@ async def test_many_tasks_go_a_few_at_a_time(database: Database) -> None:
 
 async def test_tasks_that_are_too_young_are_not_even_looked_at(database: Database) -> None:
     """Ids of tasks begin with the time, so that no index of times must be written."""
-    with statements() as sent:
+    with statements(database) as sent:
         await sweep(database)
 
     (looked,) = (each for each in sent if "FROM tasks" in each[0] and "contexts" not in each[0])

@@ -475,7 +475,7 @@ async def test_the_lists_of_large_owners_are_read_in_the_order_of_an_index(
     """No list looks at all tasks, or sorts more than those that changed in one millisecond."""
     await add_many(database)
     for name, (request, index) in FILTERS.items():
-        with statements() as sent, pytest.raises(StateError):
+        with statements(database) as sent, pytest.raises(StateError):
             await TaskList(database).page(ANN, request)  # the tasks are no JSON
 
         assert len(sent) == 2, name
