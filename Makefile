@@ -9,7 +9,7 @@ SERVE := $(if $(filter command,$(origin HOST)),--host '$(HOST)') $(if $(PORT),--
 	$(if $(CONFIG),--config '$(CONFIG)')
 
 # Test files at once: most of them wait for something.
-JOBS := 3
+JOBS := 4
 
 .PHONY: help run test test-long check bench format lock clean
 .DELETE_ON_ERROR:
@@ -20,7 +20,7 @@ help: ## Show this
 run: .venv/.run ## Serve; PORT=18080 HOST=0.0.0.0 CONFIG=my.yaml ARGS='--knowledge docs'
 	exec $(BIN)/llamastack-a2a serve $(SERVE) $(ARGS)
 
-test: .venv/.dev ## Run the tests, JOBS=3 at once; ARGS='-k card'
+test: .venv/.dev ## Run the tests, JOBS=4 at once; ARGS='-k card'
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-long: .venv/.dev ## Run the long forms of the tests that have one: kills, races, generated requests

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, select, update
 
 from a2a_state.tables import contexts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from a2a_state.database import Database
 
 
@@ -17,7 +19,8 @@ class Context(msgspec.Struct, frozen=True):
     """What an A2A context maps to on the stack.
 
     ``stack`` names the stack that ``conversation_id`` belongs to; times are in ms since the epoch.
-    ``used_at`` is for retention: the end of the latest of its tasks that are deleted.
+    ``used_at`` is for retention: the end of the latest of its tasks that are deleted. ``tokens`` is
+    what the conversation holds, as far as anybody counts.
     """
 
     owner: str
@@ -27,6 +30,17 @@ class Context(msgspec.Struct, frozen=True):
     conversation_id: str
     created_at: int
     used_at: int | None = None
+    tokens: int = 0
+
+
+class Grown(msgspec.Struct, frozen=True, order=True):
+    """How many tokens a conversation held before a turn, and after it."""
+
+    owner: str
+    tenant: str
+    context_id: str
+    before: int
+    after: int
 
 
 # Built once: building a statement costs more than running it.
@@ -34,6 +48,22 @@ _GET = select(contexts).where(
     contexts.c.owner == bindparam("owner"),
     contexts.c.tenant == bindparam("tenant"),
     contexts.c.context_id == bindparam("context_id"),
+)
+_TOKENS = contexts.c.tokens
+_GROW = (
+    update(contexts)
+    .where(
+        contexts.c.owner == bindparam("of_owner"),
+        contexts.c.tenant == bindparam("of_tenant"),
+        contexts.c.context_id == bindparam("of_context"),
+    )
+    .values(
+        # A turn knows nothing of others that ran meanwhile: what they have added stays.
+        tokens=case(
+            (bindparam("before") == _TOKENS, bindparam("after", type_=BigInteger)),
+            else_=_TOKENS + bindparam("more", type_=BigInteger),
+        )
+    )
 )
 
 
@@ -67,7 +97,7 @@ class Contexts:
                     contexts.c.context_id == context.context_id,
                     contexts.c.stack != context.stack,
                 )
-                .values(stack=context.stack, conversation_id=context.conversation_id)
+                .values(stack=context.stack, conversation_id=context.conversation_id, tokens=0)
             )
             standing = self._get(connection, context.owner, context.tenant, context.context_id)
             return standing or context
@@ -80,3 +110,21 @@ class Contexts:
         key = {"owner": owner, "tenant": tenant, "context_id": context_id}
         row = connection.execute(_GET, key).first()
         return None if row is None else Context(*row)
+
+
+def grow(connection: Connection, turns: Iterable[Grown]) -> None:
+    """Note how conversations have grown, within a transaction of the caller's."""
+    rows = [
+        {
+            "of_owner": turn.owner,
+            "of_tenant": turn.tenant,
+            "of_context": turn.context_id,
+            "before": turn.before,
+            "after": turn.after,
+            "more": max(turn.after - turn.before, 0),
+        }
+        # In order: two transactions never wait for each other.
+        for turn in sorted(turns)
+    ]
+    if rows:
+        connection.execute(_GROW, rows)

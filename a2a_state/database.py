@@ -100,7 +100,7 @@ class SqliteDatabase(Database):
         """Make the folder, the threads and the engine."""
         if not self.in_memory:
             with _translated():
-                Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
+                _make(Path(str(self._url.database)))
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         self._readers = ThreadPoolExecutor(SQLITE_READERS, "sqlite-reader")
         self._engine = create_engine(
@@ -264,3 +264,9 @@ def _begin_sqlite(connection: Connection) -> None:
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         # IMMEDIATE: two processes that both read first and then write would otherwise deadlock.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _make(file: Path) -> None:
+    """Make a database's file: what users say is not for everybody who has an account on the machine."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from sqlalchemy import bindparam, select
 
+from a2a_state.contexts import grow
 from a2a_state.prepared import prepare
 from a2a_state.tables import contexts, message_keys, task_events, tasks
 from agent.errors import AgentError, StateError, StateUnavailable, TaskTaken
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
     from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
-    from a2a_state.contexts import Context
+    from a2a_state.contexts import Context, Grown
     from a2a_state.database import Database
     from a2a_state.message_keys import MessageKey
     from a2a_state.tasks import TaskRow
@@ -79,12 +80,16 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What one source has to write: any of a task's row, its next events, a context and a message's key."""
+    """What one source has to write: any of a task's row, its next events, a context and a message's key.
+
+    ``grown`` is how the conversation of a context grew, which is there by then.
+    """
 
     task: TaskRow | None = None
     events: EventRow | None = None
     context: Context | None = None
     key: MessageKey | None = None
+    grown: Grown | None = None
 
     @property
     def changes_task(self) -> str | None:
@@ -192,6 +197,7 @@ class Journal:
         lost = _lost(connection, group)
         kept = [entry for index, entry in enumerate(group) if index not in lost]
         self._add_contexts(connection, [e.context for e in group if e.context])
+        grow(connection, [e.grown for e in kept if e.grown])
         self._save_tasks(connection, [e.task for e in kept if e.task])
         self._add_events(connection, [e.events for e in kept if e.events])
         # In order, as tasks are locked: two processes never wait for each other.

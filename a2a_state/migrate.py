@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from a2a_state.database import Database
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a test holds it against the files."""
 
 # Any number, the same for all replicas: they migrate one after another.

@@ -37,6 +37,8 @@ contexts = Table(
     Column("created_at", BigInteger, nullable=False),
     # When the latest of its tasks that are deleted ended; None as long as none is.
     Column("used_at", BigInteger),
+    # What the conversation holds, where quotas are kept.
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
     # Small rows that are found by their key only.
     sqlite_with_rowid=False,
 )

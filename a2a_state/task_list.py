@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select, union_all
+from sqlalchemy import Connection, case, func, or_, select, union_all
 
 from a2a_state.tables import task_events, tasks
 from agent.model import TERMINAL
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 _TERMINAL = frozenset(state.value for state in TERMINAL)
 _ALIVE = tasks.c.ended_at.is_(None)
 _ENDED = tasks.c.ended_at.is_not(None)
-_LISTED = (tasks.c.task_id, tasks.c.updated_at, tasks.c.ended_at, tasks.c.seq, tasks.c.body)
 
 
 class TaskFilter(msgspec.Struct, frozen=True):
-    """Which tasks: the owner's, with all that is not empty. ``updated_after`` is inclusive."""
+    """Which tasks: the owner's, with all that is not empty. ``updated_after`` is inclusive.
 
-    owner: str
+    Without an owner, those of everybody within the tenant.
+    """
+
+    owner: str | None
     tenant: str
     context_id: str = ""
     state: str | None = None
@@ -50,10 +52,18 @@ class ListedTask(msgspec.Struct, frozen=True):
 
 
 class FoundTasks(msgspec.Struct, frozen=True):
-    """Some tasks in order, and how many there are in all."""
+    """Some tasks in order, whether there are more behind them, and how many there are in all."""
 
     tasks: list[ListedTask]
+    more: bool
     total: int
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What a page may hold: so many tasks, and none that begins behind so many bytes."""
+
+    tasks: int
+    bytes: int
 
 
 class TaskSearch:
@@ -64,23 +74,25 @@ class TaskSearch:
         self._database = database
 
     async def find(
-        self, wanted: TaskFilter, *, behind: Position | None, limit: int, with_events: bool
+        self, wanted: TaskFilter, *, behind: Position | None, room: Room, with_events: bool
     ) -> FoundTasks:
-        """Return up to ``limit`` tasks behind a position (None: from the first on).
+        """Return as many tasks as there is room for, at least one, behind a position (None: all).
 
         A row is as of the last change of state: what came after is read ``with_events`` only.
         """
-        found, total = _page(wanted, behind, limit), _total(wanted)
+        found, total = _page(wanted, behind, room, with_events=with_events), _total(wanted)
 
         def work(connection: Connection) -> FoundTasks:
             count: int = connection.execute(total).scalar_one()
-            rows = connection.execute(found).all() if count else ()
+            places = connection.execute(found).all() if count else ()
+            places = sorted(places, key=lambda row: row.bytes_before)
+            rows = [row for row in places[: room.tasks] if row.body is not None]
             later = _later(connection, rows) if with_events else {}
             listed = [
                 ListedTask(row.task_id, row.updated_at, row.body, tuple(later.get(row.task_id, ())))
                 for row in rows
             ]
-            return FoundTasks(listed, count)
+            return FoundTasks(listed, len(places) > len(rows), count)
 
         return await self._database.read(work)
 
@@ -94,7 +106,9 @@ class _Part(NamedTuple):
 
 def _parts(wanted: TaskFilter) -> list[_Part]:
     """Return what is wanted in parts that one index each answers: those alive have their own."""
-    mine = (tasks.c.owner == wanted.owner) & (tasks.c.tenant == wanted.tenant)
+    mine = tasks.c.tenant == wanted.tenant
+    if wanted.owner is not None:
+        mine &= tasks.c.owner == wanted.owner
     if wanted.updated_after is not None:
         mine &= tasks.c.updated_at >= wanted.updated_after
     if wanted.state is not None:
@@ -117,9 +131,48 @@ def _total(wanted: TaskFilter) -> Select[Any]:
     return select(sum(others, start=first))
 
 
-def _page(wanted: TaskFilter, behind: Position | None, limit: int) -> Select[Any]:
-    """Build the statement for one page; of each part no more is read than the page may hold."""
-    pages = [_some(part, behind, limit) for part in _parts(wanted)]
+def _page(
+    wanted: TaskFilter, behind: Position | None, room: Room, *, with_events: bool
+) -> Select[Any]:
+    """Build the statement for one page and the place behind it, in no order.
+
+    The tasks are found by what an index and the head of a row tell: no body is read, nor sorted,
+    but those that there is room for. The others are null.
+    """
+    places = _places(wanted, behind, room.tasks + 1, _size(with_events=with_events)).subquery()
+    up_to_here = func.sum(places.c.size).over(
+        order_by=(places.c.updated_at.desc(), places.c.task_id.desc()), rows=(None, 0)
+    )
+    before = select(places.c.task_id, (up_to_here - places.c.size).label("bytes_before")).subquery()
+    fits = before.c.bytes_before < room.bytes
+    return select(
+        tasks.c.task_id,
+        tasks.c.updated_at,
+        tasks.c.ended_at,
+        tasks.c.seq,
+        case((fits, tasks.c.body)).label("body"),
+        before.c.bytes_before,
+    ).join_from(before, tasks, tasks.c.task_id == before.c.task_id)
+
+
+def _size(*, with_events: bool) -> ColumnElement[int]:
+    """Return how many bytes a task is; both databases know that of a value without reading it."""
+    body = func.length(tasks.c.body)
+    if not with_events:
+        return body
+    later = (
+        select(func.coalesce(func.sum(func.length(task_events.c.body)), 0))
+        .where(task_events.c.task_id == tasks.c.task_id, task_events.c.first_seq > tasks.c.seq)
+        .scalar_subquery()
+    )
+    return case((_ALIVE, body + later), else_=body)
+
+
+def _places(
+    wanted: TaskFilter, behind: Position | None, limit: int, size: ColumnElement[int]
+) -> Select[Any]:
+    """Build the statement for the first places; of each part no more is read than is wanted."""
+    pages = [_some(part, behind, limit, size) for part in _parts(wanted)]
     if len(pages) == 1:
         return pages[0]
     both = union_all(*(select(page.subquery()) for page in pages)).subquery()
@@ -127,9 +180,11 @@ def _page(wanted: TaskFilter, behind: Position | None, limit: int) -> Select[Any
     return in_order.limit(limit)
 
 
-def _some(part: _Part, behind: Position | None, limit: int) -> Select[Any]:
+def _some(
+    part: _Part, behind: Position | None, limit: int, size: ColumnElement[int]
+) -> Select[Any]:
     at, task_id = tasks.c.updated_at, tasks.c.task_id
-    some = select(*_LISTED).where(part.condition).limit(limit)
+    some = select(task_id, at, size.label("size")).where(part.condition).limit(limit)
     if behind is not None:
         # The first condition is for the index, which does not hold the ids.
         next_ones = (at < behind.updated_at) | (task_id < behind.task_id)

@@ -196,6 +196,17 @@ class Tasks:
         key = {"owner": owner, "tenant": tenant, "task_id": task_id, "after": after}
         return await self._database.read(lambda c: [LogRow(*row) for row in c.execute(_LOG, key)])
 
+    async def owner(self, tenant: str, task_id: str) -> str | None:
+        """Return whose task it is, for who may work on the tasks of others; None without it."""
+        statement = select(tasks.c.owner).where(
+            tasks.c.task_id == task_id, tasks.c.tenant == tenant
+        )
+
+        def work(connection: Connection) -> str | None:
+            return connection.execute(statement).scalar()
+
+        return await self._database.read(work)
+
     async def standing(self, owner: str, tenant: str, task_id: str) -> Standing | None:
         """Return where the owner's task stands, or None."""
         key = {"owner": owner, "tenant": tenant, "task_id": task_id}

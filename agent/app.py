@@ -6,10 +6,9 @@ import logging
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,13 +20,18 @@ from a2a_state.journal import Journal
 from a2a_state.message_keys import MessageKeys
 from a2a_state.migrate import migrate
 from a2a_state.tasks import Tasks
-from agent.auth.noop import Noop
+from agent.audit import Audit
+from agent.auth.access import Access
+from agent.auth.attempts import Attempts
+from agent.auth.choice import make_authenticator
+from agent.auth.gate import Gate
+from agent.auth.warning import warnings_of
 from agent.cancellation import Cancellation
 from agent.card import KEY_SET, Card, load_card
 from agent.card_dialects import Features
 from agent.card_http import card_response, key_set_response
+from agent.card_security import knows_callers, security_schemes
 from agent.conversations import Conversations
-from agent.errors import SettingsError
 from agent.extensions import Extensions
 from agent.follow_up import FollowUps
 from agent.grpc_binding import make_grpc
@@ -39,29 +43,33 @@ from agent.message_check import MessageCheck
 from agent.messages import Messages
 from agent.operations import Operations
 from agent.push.push import Push
+from agent.quotas.quotas import Quotas
 from agent.recovery import Recovery
 from agent.repeats import Repeats
 from agent.retention import Retention
 from agent.rpc_answer import failure, unexpected
 from agent.runner import Runner
 from agent.service import Parts, Service
+from agent.settings.databases import A2AState
 from agent.settings.unused import unused
 from agent.signing import signing_key
 from agent.stacks.choice import choose_stack
+from agent.stacks.mcp_headers import doubts
 from agent.state import State
 from agent.task_page import TaskList
+from agent.transport.application import Application, Straight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from a2a_state.database import Database
-    from agent.auth.base import Authenticator
     from agent.settings import Settings
-    from agent.settings.databases import A2AState
+    from agent.stacks.base import Stack
 
 logger = logging.getLogger(__name__)
 
@@ -73,76 +81,85 @@ OUTPUT_MODES = ("text/plain", "application/json")
 # A slash at the end is forgiven without a redirect, which many clients do not follow for POST.
 RPC_PATHS = ("/a2a", "/", "/a2a/")
 
-DRAIN, STOP = "drain", "stop"
+DRAIN, STOP, LIMITS = "drain", "stop", "limits"
 """Keys of the lifespan's state. ``DRAIN``: a coroutine function that takes seconds, in which tasks that
-run may end while no new ones begin; ``STOP``: one that stops the tasks that run."""
+run may end while no new ones begin; ``STOP``: one that stops the tasks that run; ``LIMITS``: those of
+the settings, for whoever speaks HTTP."""
 
 
 def create_app(settings: Settings, started: datetime | None = None) -> Starlette:
     """Return the whole server; nothing is opened before its lifespan. Raises ``SettingsError``."""
     database = make_database(settings)
     stack_name, stack = choose_stack(settings, database)
-    journal = Journal(database)
-    holder = Holder(settings.a2a.lease_seconds)
-    state = State(journal, Tasks(database), MessageKeys(database), holder)
+    state = make_state(settings, database)
     conversations = Conversations(stack, stack_name, Contexts(database))
     push = Push(settings, database, state.tasks, signing_key(settings))
     # What is only in memory ends with the process.
     hands_over = settings.a2a.recovery != "fail" and not database.in_memory
-    runner = Runner(conversations, state, push, settings.limits, hands_over=hands_over)
+    quotas = make_quotas(settings, database)
+    runner = Runner(
+        conversations, state, push, settings.limits, hands_over=hands_over, quotas=quotas
+    )
     recovery = Recovery(settings, state, runner, conversations)
     retention = Retention(database, settings.retention)
     card = make_card(settings, started)
     service = make_service(settings, database, state, runner, conversations, push, card.input_modes)
-    operations = Operations(service, card, Extensions(settings.a2a.extensions))
-    authenticator = make_authenticator(settings)
-    endpoint = JsonRpc(operations, authenticator, settings)
-    http_json = HttpJsonRoute(operations, service, authenticator, settings)
-    grpc = make_grpc(settings, operations, authenticator)
+    operations = Operations(service, card, Extensions(settings.a2a.extensions), state.audit)
+    gate = make_gate(settings, state.audit)
+    endpoint = JsonRpc(operations, gate, settings)
+    http_json = HttpJsonRoute(operations, gate, settings)
+    grpc = make_grpc(settings, operations, gate)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
         if names := unused(settings):
             logger.warning("Settings that this version does not act on: %s", ", ".join(names))
+        for doubt in doubts(settings):
+            logger.warning("%s", doubt)
+        for danger in warnings_of(settings):
+            logger.warning("%s", danger)
         async with AsyncExitStack() as opened:
+            if state.audit is not None:
+                opened.enter_context(state.audit)
             opened.push_async_callback(database.close)
             await database.open()
             await migrate(database)
-            await journal.open()
-            opened.push_async_callback(journal.close)
-            opened.push_async_callback(stack.close)
-            await stack.open()
-            opened.push_async_callback(retention.close)
-            await retention.open()
-            opened.push_async_callback(push.close)
-            await push.open()
+            await state.journal.open()
+            opened.push_async_callback(state.journal.close)
+            for part in (gate, stack, retention, push, quotas):
+                await _open(opened, part)
             opened.push_async_callback(runner.close)
             opened.push_async_callback(recovery.close)
             await recovery.open()
             if grpc is not None:
                 await opened.enter_async_context(grpc.serving(runner.close))
-            yield {DRAIN: runner.drain, STOP: runner.close}
+            yield {DRAIN: runner.drain, STOP: runner.close, LIMITS: settings.limits}
 
-    return Starlette(
+    app = Application(
+        settings,
         routes=[*_routes(endpoint, card), http_json],
-        middleware=[Middleware(_Straight, endpoint=endpoint)],
+        middleware=[Middleware(Straight, endpoint, RPC_PATHS, settings.service.root_path)],
         exception_handlers={Exception: _broken},
         lifespan=lifespan,
     )
+    # A redirect names the host that the caller has named.
+    app.router.redirect_slashes = False
+    # What nobody else claims is REST's, and be it to say that there is nothing.
+    app.router.default = make_rest(settings, gate, stack, database)
+    return app
 
 
-class _Straight:
-    """Takes JSON-RPC past the router, which would cost a tenth of a call."""
+class _Part(Protocol):
+    async def open(self) -> None: ...
 
-    def __init__(self, app: ASGIApp, endpoint: JsonRpc) -> None:
-        self._app = app
-        self._endpoint = endpoint
+    async def close(self) -> None: ...
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in RPC_PATHS:
-            await self._endpoint(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+
+async def _open(opened: AsyncExitStack, part: _Part | None) -> None:
+    """Open a part of the server, which is closed whatever comes of that."""
+    if part is not None:
+        opened.push_async_callback(part.close)
+        await part.open()
 
 
 def make_service(
@@ -161,7 +178,7 @@ def make_service(
     check = MessageCheck(settings.limits, input_modes)
     messages = Messages(check, state, runner, idempotency, repeats, follow_ups, push)
     cancellation = Cancellation(state, runner, conversations)
-    pages, deletion = TaskList(database), Deletion(database)
+    pages, deletion = TaskList(database, settings.limits.answer_bytes), Deletion(database)
     parts = Parts(runner, messages, repeats, cancellation, pages, deletion, push)
     return Service(settings, state, parts)
 
@@ -174,8 +191,29 @@ async def _broken(_request: Request, exc: Exception) -> Response:
 
 def make_database(settings: Settings) -> Database:
     """Return the configured database; nothing is opened."""
-    state = settings.a2a_state
-    return connect(state.url, _connect_args(state))
+    return _database(settings.a2a_state)
+
+
+def make_quotas(settings: Settings, state: Database) -> Quotas | None:
+    """Return the quotas, in a database of their own or in that of the state; None where none are."""
+    handlers = settings.quota_handlers
+    if not handlers.limiters and not handlers.enable_token_history:
+        return None
+    if handlers.sqlite is None and handlers.postgres is None:
+        return Quotas(settings, state)
+    own = A2AState(sqlite=handlers.sqlite, postgres=handlers.postgres)
+    return Quotas(settings, _database(own), own=True)
+
+
+def _database(where: A2AState) -> Database:
+    return connect(where.url, _connect_args(where))
+
+
+def make_state(settings: Settings, database: Database) -> State:
+    """Return what is remembered there, and the audit log if there is one."""
+    holder = Holder(settings.a2a.lease_seconds)
+    audit = Audit(settings.audit.path) if settings.audit.enabled else None
+    return State(Journal(database), Tasks(database), MessageKeys(database), holder, audit)
 
 
 def make_card(settings: Settings, started: datetime | None = None) -> Card:
@@ -188,7 +226,9 @@ def make_card(settings: Settings, started: datetime | None = None) -> Card:
         push_notifications=settings.push.enabled,
         # What a stack of one's own takes is for its card to say.
         takes_any=settings.stack is not None,
-        extended_card=settings.a2a.extended_card_path is not None,
+        extended_card=settings.a2a.extended_card_path is not None
+        and knows_callers(settings.authentication),
+        security_schemes=security_schemes(settings.authentication),
         extensions=[extension.on_card for extension in settings.a2a.extensions],
     )
     return load_card(settings, features, started or datetime.now(UTC))
@@ -211,7 +251,7 @@ def _input_modes(settings: Settings) -> tuple[str, ...]:
 
 def _routes(endpoint: JsonRpc, card: Card) -> list[BaseRoute]:
     rpc = [Route(path, endpoint, methods=["POST"]) for path in RPC_PATHS]
-    cards = ("/.well-known/agent-card.json", "/.well-known/agent.json", "/a2a", "/a2a/")
+    cards = ("/.well-known/agent-card.json", "/.well-known/agent.json", "/a2a")
 
     async def show_card(request: Request) -> Response:
         return card_response(request, card)
@@ -221,8 +261,8 @@ def _routes(endpoint: JsonRpc, card: Card) -> list[BaseRoute]:
 
     return [
         *rpc,
-        *(Route(path, show_card, methods=["GET"]) for path in cards),
-        Route(KEY_SET, show_key_set, methods=["GET"]),
+        *(Route(path + end, show_card, methods=["GET"]) for path in cards for end in ("", "/")),
+        *(Route(KEY_SET + end, show_key_set, methods=["GET"]) for end in ("", "/")),
     ]
 
 
@@ -239,11 +279,16 @@ def _connect_args(state: A2AState) -> dict[str, Any]:
     return {"ssl": tls, "server_settings": namespace}
 
 
-def make_authenticator(settings: Settings) -> Authenticator:
-    """Return what tells who calls. Raises ``SettingsError``: better no server than an open one."""
-    module = settings.authentication.module
-    if module != "noop":
-        raise SettingsError("authentication.module", f"{module} is not supported by this version")
-    if settings.authorization is not None and settings.authorization.access_rules:
-        raise SettingsError("authorization.access_rules", "not supported by this version")
-    return Noop()
+def make_rest(settings: Settings, gate: Gate, stack: Stack, database: Database) -> ASGIApp:
+    """Return the REST layer."""
+    # FastAPI takes a fifth of a second, which commands that serve nothing do not spend.
+    from rest_compat.lightspeed.app import make_lightspeed
+    from rest_compat.lightspeed.health import Providers
+
+    return make_lightspeed(settings, gate, Providers(stack, database))
+
+
+def make_gate(settings: Settings, audit: Audit | None = None) -> Gate:
+    """Return the way in. Raises ``SettingsError``."""
+    rules = settings.authorization.access_rules if settings.authorization else ()
+    return Gate(make_authenticator(settings), Access(rules), Attempts(settings.limits), audit)

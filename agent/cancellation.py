@@ -6,10 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from agent.caller import Caller
 from agent.clock import now
 from agent.errors import TaskNotCancelable, TaskNotFound, TaskTaken
 from agent.lease import SEQ_GAP
-from agent.model import INTERRUPTED, TERMINAL, Caller, TaskState
+from agent.model import INTERRUPTED, TERMINAL, TaskState
 from agent.replay import restore
 from agent.retold import retold_for
 from agent.run import Run
@@ -54,7 +55,7 @@ class Cancellation:
     async def _try(self, stored: StoredTask) -> None:
         """Do what cancels a task that stands as it is stored; it may have changed by then."""
         row = stored.row
-        if self._runner.run_of(row.task_id) is not None:
+        if self._runner.run_of(row.owner, row.tenant, row.task_id) is not None:
             await self._runner.cancel(row.task_id)
         elif row.lease_until > now():
             if row.cancel_at is None:

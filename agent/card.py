@@ -12,6 +12,7 @@ import msgspec
 
 from agent.card_dialects import Facts, card_0_3, card_1_0, card_hybrid
 from agent.card_document import read_card_document, read_extended_document
+from agent.card_security import knows_callers
 from agent.card_truth import input_modes, truthful
 from agent.errors import ExtendedCardNotConfigured, SettingsError, UnsupportedOperation
 from agent.signing import signing_key
@@ -89,9 +90,13 @@ def _extended(settings: Settings, public: CardDocument, writer: _Writer) -> dict
     path = settings.a2a.extended_card_path
     if path is None:
         return {}
-    if settings.authentication.module == "noop":
-        _log.warning("Everybody may read the extended agent card: authentication.module is noop")
-    return writer.bodies(read_extended_document(path, public))
+    bodies = writer.bodies(read_extended_document(path, public))
+    if knows_callers(settings.authentication):
+        return bodies
+    # It is for authenticated callers only (1.0 section 13.3).
+    module = settings.authentication.module
+    _log.warning("Nobody gets the extended agent card: authentication.module is %s", module)
+    return {}
 
 
 class _Writer:
@@ -118,7 +123,7 @@ class _Writer:
         facts = Facts(
             document=document,
             features=self._features,
-            version=document.version or _own_version(),
+            version=document.version or own_version(),
             base_url=self._base_url,
             tenants=self._tenants,
         )
@@ -140,7 +145,8 @@ def _body(content: bytes) -> Body:
     return Body(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
-def _own_version() -> str:
+def own_version() -> str:
+    """Return the version of this server."""
     try:
         return version("llamastack-a2a")
     except PackageNotFoundError:  # a source tree that is not installed

@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agent.card_security import (
+    requirements_0_3,
+    requirements_1_0,
+    schemes_1_0,
+    schemes_of_both,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,7 +24,8 @@ type Json = Any
 class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What this server can do, as it is configured and running.
 
-    Modes are media types, ``text/*`` allowed; an extension is as both versions write it.
+    Modes are media types, ``text/*`` allowed; an extension is as both versions write it. Security
+    schemes are as 0.3 writes them; callers meet any one of them.
     """
 
     input_modes: tuple[str, ...]
@@ -28,6 +36,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     http_json: bool = False
     grpc_url: str | None = None
     extensions: list[Json] = []
+    security_schemes: dict[str, Json] = {}
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +65,8 @@ def card_1_0(facts: Facts) -> Json:
             extendedAgentCard=features.extended_card,
             extensions=features.extensions or None,
         ),
+        securitySchemes=schemes_1_0(features.security_schemes) or None,
+        securityRequirements=requirements_1_0(features.security_schemes) or None,
     )
 
 
@@ -80,13 +91,21 @@ def card_0_3(facts: Facts) -> Json:
             extensions=features.extensions or None,
         ),
         supportsAuthenticatedExtendedCard=features.extended_card,
+        securitySchemes=features.security_schemes or None,
+        security=requirements_0_3(features.security_schemes) or None,
     )
 
 
 def card_hybrid(facts: Facts) -> Json:
     """Write a card that clients of both versions read: each ignores the other's fields."""
     new, old = card_1_0(facts), card_0_3(facts)
-    return new | old | {"capabilities": new["capabilities"] | old["capabilities"]}
+    schemes = schemes_of_both(facts.features.security_schemes) or None
+    return (
+        new
+        | old
+        | {"capabilities": new["capabilities"] | old["capabilities"]}
+        | _present(securitySchemes=schemes)
+    )
 
 
 def _identity(facts: Facts) -> dict[str, Json]:

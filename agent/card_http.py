@@ -78,6 +78,6 @@ def _is_fresh(request: Request, body: Body, last_modified: datetime) -> bool:
         return tags.strip() == "*" or body.etag in _ETAG.findall(tags)
     try:
         since = parsedate_to_datetime(request.headers.get("if-modified-since", ""))
-    except ValueError:
+        return last_modified <= (since if since.tzinfo else since.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         return False
-    return last_modified <= (since if since.tzinfo else since.replace(tzinfo=UTC))

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agent.card_security import (
+    requirements_0_3,
+    requirements_1_0,
+    schemes_1_0,
+    schemes_of_both,
+)
 from agent.parts import accepted
 
 if TYPE_CHECKING:
@@ -74,6 +80,7 @@ def _false_claims(document: CardDocument, features: Features, url: str) -> list[
     """Name the keys whose value is there and is not what the server does."""
     said = document.capabilities
     extensions = None if said.extensions is None else list(said.extensions)
+    schemes = features.security_schemes
     claims = {
         "capabilities.streaming": (said.streaming, True),
         "capabilities.pushNotifications": (said.push_notifications, features.push_notifications),
@@ -88,9 +95,15 @@ def _false_claims(document: CardDocument, features: Features, url: str) -> list[
         "preferredTransport": (document.preferred_transport, "JSONRPC"),
         "additionalInterfaces": (document.additional_interfaces, ...),
         "supportedInterfaces": (document.supported_interfaces, ...),
-        "security": (document.security, []),
-        "securitySchemes": (document.security_schemes, {}),
-        "securityRequirements": (document.security_requirements, ...),
+        "security": (document.security, requirements_0_3(schemes)),
+        "securitySchemes": (document.security_schemes, _written(document, schemes)),
+        "securityRequirements": (document.security_requirements, requirements_1_0(schemes)),
     }
     wrong = [key for key, (claim, fact) in claims.items() if claim is not None and claim != fact]
     return wrong if document.protocol_version in _VERSIONS else [*wrong, "protocolVersion"]
+
+
+def _written(document: CardDocument, schemes: dict[str, Any]) -> dict[str, Any]:
+    """Return the schemes in the shape that the document has them in, if it is one of theirs."""
+    shapes = (schemes, schemes_1_0(schemes), schemes_of_both(schemes))
+    return schemes if document.security_schemes not in shapes else document.security_schemes

@@ -10,7 +10,7 @@ from agent.clock import now
 
 if TYPE_CHECKING:
     from a2a_state.contexts import Contexts
-    from agent.model import Caller
+    from agent.caller import Caller
     from agent.stacks import Stack
 
 
@@ -37,20 +37,29 @@ class Conversations:
 
     async def find(self, caller: Caller, context_id: str) -> str | None:
         """Return the context's conversation on this stack, if it has one."""
-        known = await self._contexts.get(caller.owner, caller.tenant, context_id)
-        return None if known is None or known.stack != self._stack_name else known.conversation_id
+        known = await self._known(caller, context_id)
+        return None if known is None else known.conversation_id
 
-    async def of(self, caller: Caller, context_id: str) -> str:
-        """Return the context's conversation, started and stored if need be."""
+    async def tokens(self, caller: Caller, context_id: str) -> int:
+        """Return what the context's conversation holds, as far as anybody counts."""
+        known = await self._known(caller, context_id)
+        return 0 if known is None else known.tokens
+
+    async def of(self, caller: Caller, context_id: str) -> Context:
+        """Return the context with its conversation, started and stored if need be."""
         key = (caller.owner, caller.tenant, context_id)
         lock = self._starting.setdefault(key, asyncio.Lock())
         try:
             async with lock:
-                known = await self.find(caller, context_id)
+                known = await self._known(caller, context_id)
                 if known is not None:
                     return known
                 context = await self.start(caller, context_id)
-                return (await self._contexts.add(context)).conversation_id
+                return await self._contexts.add(context)
         finally:
             if not lock.locked():
                 self._starting.pop(key, None)
+
+    async def _known(self, caller: Caller, context_id: str) -> Context | None:
+        known = await self._contexts.get(caller.owner, caller.tenant, context_id)
+        return None if known is None or known.stack != self._stack_name else known

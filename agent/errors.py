@@ -11,7 +11,10 @@ the caller: it never holds the text of another exception, which stays in ``__cau
     │   ├── TaskNotFound  TaskNotCancelable  UnsupportedOperation
     │   ├── ContentTypeNotSupported  WrongContentType
     │   ├── PushNotificationNotSupported  ExtendedCardNotConfigured  ExtensionSupportRequired
-    │   ├── VersionNotSupported  PayloadTooLarge  TooManyTasks  KeyReused
+    │   ├── VersionNotSupported  PayloadTooLarge  TooManyTasks  TooManyStreams  KeyReused
+    │   ├── Refused             who asks may not, as far as we know them
+    │   │   ├── Unauthenticated  MalformedCredentials  TooManyAttempts
+    │   │   └── PermissionDenied  QuotaExceeded  IdentityUnavailable
     │   └── ServerStopping  StreamEnded
     ├── StackError              what the turn runs on failed
     │   └── StackUnavailable  StackTimeout  ModelNotFound  TurnFailed  InvalidAgentResponse
@@ -25,7 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class AgentError(Exception):
@@ -112,6 +115,80 @@ class TooManyTasks(RequestError):
         super().__init__()
 
 
+class TooManyStreams(RequestError):
+    """Too many streams of yours are open; end one, or try again later."""
+
+    def __init__(self, retry_after: int) -> None:
+        """``retry_after`` is in seconds."""
+        self.retry_after = retry_after
+        super().__init__()
+
+
+class Refused(RequestError):
+    """The caller may not do this.
+
+    ``response`` and ``cause`` are LCS's: what happened, and why, both for the caller.
+    """
+
+    response = "The request is refused"
+
+    def __init__(self, cause: str, response: str | None = None) -> None:
+        """``cause`` holds nothing that the caller showed but names and ids."""
+        self.cause = cause
+        self.response = response or type(self).response
+        super().__init__(f"{self.response}: {cause}")
+
+
+class Unauthenticated(Refused):
+    """Nobody we know; ``challenge`` is the value of WWW-Authenticate (RFC 9110 section 11.6.1).
+
+    ``counts`` is False for what cannot be a guess: it is no failure of the caller's address.
+    """
+
+    response = "Missing or invalid credentials provided by client"
+
+    def __init__(self, cause: str, challenge: str = "Bearer", *, counts: bool = True) -> None:
+        """See the class."""
+        self.challenge = challenge
+        self.counts = counts
+        super().__init__(cause)
+
+
+class MalformedCredentials(Refused):
+    """Credentials that are not even written as they should be."""
+
+    response = "Invalid credentials format"
+
+
+class TooManyAttempts(Refused):
+    """Too many wrong credentials came from the caller's address."""
+
+    response = "Too many failed authentication attempts"
+
+    def __init__(self, retry_after: int) -> None:
+        """``retry_after`` is in seconds."""
+        self.retry_after = retry_after
+        super().__init__(f"Try again in {retry_after} seconds.")
+
+
+class PermissionDenied(Refused):
+    """The caller is known, and has no role that may do this."""
+
+    response = "User does not have permission to access this endpoint"
+
+
+class QuotaExceeded(Refused):
+    """No tokens are left."""
+
+    response = "The quota has been exceeded"
+
+
+class IdentityUnavailable(Refused):
+    """What tells who callers are cannot be asked."""
+
+    response = "Unable to verify credentials"
+
+
 class KeyReused(RequestError):
     """The Idempotency-Key was used for another request."""
 
@@ -181,3 +258,8 @@ class SettingsError(AgentError):
         error.message = "\n".join(cls(*problem).message for problem in problems)
         error.args = (error.message,)
         return error
+
+
+def by_kind[T](table: Mapping[type[AgentError], T], error: AgentError) -> T | None:
+    """Look an error up by its class, or else by the nearest class above it."""
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), None)

@@ -12,7 +12,7 @@ from agent.model import TaskState
 from agent.translation import Translation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 
     from agent.model import Event
     from agent.stacks import Stack, TurnEvent, TurnRequest
@@ -26,11 +26,15 @@ CLOSE_SECONDS = 3.0
 
 
 async def execute(
-    stack: Stack, request: TurnRequest, taken: Collection[str] = ()
+    stack: Stack,
+    request: TurnRequest,
+    taken: Collection[str] = (),
+    hear: Callable[[TurnEvent], None] = check,
 ) -> AsyncGenerator[Event]:
     """Run the turn; the last event is a settled status, or a message when the stack answers with one.
 
     ``taken`` are the ids of artifacts that the task has from earlier turns.
+    ``hear`` is told every event of the stack, and raises ``InvalidAgentResponse`` for what is none.
     Raises ``RequestError`` when the stack cannot take the message at all; every other failure is a status.
     """
     turn = Translation(request, taken)
@@ -38,7 +42,7 @@ async def execute(
     try:
         events = stack.turn(request)
         async for event in events:
-            check(event)
+            hear(event)
             for translated in turn.translate(event):
                 yield translated
             if turn.settled:

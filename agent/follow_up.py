@@ -19,7 +19,8 @@ from agent.model import INTERRUPTED, TERMINAL, TaskState
 
 if TYPE_CHECKING:
     from a2a_state.tasks import StoredTask, TaskRow
-    from agent.model import Caller, Message
+    from agent.caller import Caller
+    from agent.model import Message
     from agent.runner import Runner
     from agent.settings import Settings
     from agent.state import State
@@ -54,6 +55,9 @@ class FollowUps:
     async def task_of(self, caller: Caller, message: Message) -> str | None:
         """Return the id of the task that a message goes on with; None for a new one."""
         if message.task_id:
+            # Before anything is remembered under the name of the caller: the task may be another's.
+            if await self._tasks.standing(caller.owner, caller.tenant, message.task_id) is None:
+                raise TaskNotFound
             return message.task_id
         if not message.context_id or not self._by_context:
             return None
@@ -81,7 +85,7 @@ class FollowUps:
                 else:
                     return TakenTask(msgspec.structs.replace(stored, row=row), waited)
             waited = True
-            await self._change(message.task_id, deadline)
+            await self._change(caller, message.task_id, deadline)
 
     async def _take(self, row: TaskRow) -> TaskRow:
         """Take a task; who leaves meanwhile leaves it as it was."""
@@ -108,12 +112,12 @@ class FollowUps:
             raise UnsupportedOperation(ENDED)
         return stored
 
-    async def _change(self, task_id: str | None, deadline: float) -> None:
+    async def _change(self, caller: Caller, task_id: str | None, deadline: float) -> None:
         """Wait until the task, if one is named, may have changed; raises ``TaskTaken`` at the deadline."""
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             raise TaskTaken(BUSY)
-        run = self._runner.run_of(task_id) if task_id else None
+        run = self._runner.run_of(caller.owner, caller.tenant, task_id) if task_id else None
         if run is None or run.feed.is_ended:
             await asyncio.sleep(min(LOOK_SECONDS, left))
             return

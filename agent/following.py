@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from a2a_state.tasks import Tasks
+    from agent.caller import Caller
     from agent.dialects import Encoder
-    from agent.model import Caller, Event
+    from agent.model import Event
     from agent.run import Run
     from agent.runner import Runner
 
@@ -107,7 +108,8 @@ class Following:
 
     async def _news(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
         """Yield what there is by now, and what a run of this process tells until it ends."""
-        run = self._runner.run_of(self._task_id)
+        caller = self._caller
+        run = self._runner.run_of(caller.owner, caller.tenant, self._task_id)
         async with aclosing(self._log(encoder, None if run is None else run.feed.first_seq)) as log:
             async for events in log:
                 yield events

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from a2a_state.journal import Journal
     from a2a_state.message_keys import MessageKeys
-    from agent.model import Caller, SendRequest
+    from agent.caller import Caller
+    from agent.model import SendRequest
 
 # Only ids that are unique by construction: callers and test kits reuse others, such as `msg-1`.
 _UNIQUE = re.compile(

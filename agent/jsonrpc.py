@@ -1,13 +1,12 @@
-"""The JSON-RPC endpoint: single calls from one table, batches of them through jsonrpcserver, streams as SSE.
+"""The JSON-RPC endpoint: single calls from one table, batches of them, streams as SSE.
 
 Both versions of A2A are answered on one URL: the name of the method picks the dialect.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jsonrpcserver import Result, Success, async_dispatch_to_serializable
 from msgspec import UNSET
 
 from agent.dialects.v0_3 import Dialect03
@@ -26,11 +25,12 @@ from agent.rpc_answer import (
     describe,
     failure,
     result_head,
-    success,
     unexpected,
+    written,
 )
+from agent.rpc_batch import Batches
 from agent.rpc_body import BadCall, Call, Disconnected, is_json, read_body, read_calls
-from agent.service_parameters import headers_of, read_service_parameters, version_of
+from agent.service_parameters import headers_of, presented, read_service_parameters, version_of
 from agent.sse import stream_events
 
 if TYPE_CHECKING:
@@ -38,11 +38,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from agent.auth.base import Authenticator
+    from agent.auth.gate import Gate
     from agent.dialects import Dialect, Encoder
     from agent.following import Followed
     from agent.operations import Asked, Operations, Unary
-    from agent.rpc_body import CallId
     from agent.settings import Settings
 
 LATEST: Dialect = Dialect1()
@@ -52,13 +51,12 @@ OLDER: Dialect = Dialect03()
 class JsonRpc:
     """``POST /a2a`` and ``POST /``, as an ASGI application."""
 
-    def __init__(
-        self, operations: Operations, authenticator: Authenticator, settings: Settings
-    ) -> None:
+    def __init__(self, operations: Operations, gate: Gate, settings: Settings) -> None:
         """Build the one table of methods."""
         self._operations = operations
-        self._authenticator = authenticator
+        self._gate = gate
         self._body_bytes = settings.limits.body_bytes
+        self._body_values = settings.limits.body_values
         self._keep_alive = settings.a2a.keep_alive_seconds
         self._idle = settings.limits.stream_idle_seconds
         self._strict = settings.a2a.strict_version
@@ -72,18 +70,18 @@ class JsonRpc:
             for method, (dialect, operation) in self._dialects.items()
             if operation in operations.unary
         }
-        self._methods = {name: _for_jsonrpcserver(method) for name, method in self._unary.items()}
+        self._batches = Batches(self._unary, self._dialects, settings.limits.answer_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         headers = headers_of(scope)
         dialect = of_version(version_of(headers, scope["query_string"]))
         try:
-            caller = await self._authenticator.caller(headers)
+            caller = await self._gate.caller(presented(scope, headers, "jsonrpc"))
             body = await read_body(receive, self._body_bytes, headers.get("content-length"))
             if not is_json(headers.get("content-type", "")):
                 raise WrongContentType
-            calls = read_calls(body)
+            calls = read_calls(body, self._body_values)
         except Disconnected:
             return None
         except AgentError as exc:
@@ -133,7 +131,7 @@ class JsonRpc:
         if not bodies:
             await answer_nothing(send)
         elif isinstance(calls, list):
-            await answer(send, b"[" + b",".join(bodies) + b"]")
+            await answer(send, b"[%b]" % b",".join(bodies))
         else:
             await answer(send, bodies[0], errors[0])
 
@@ -145,31 +143,21 @@ class JsonRpc:
         if call.id is UNSET:
             await answer_nothing(send)
         else:
-            await answer(
-                send, _written(call.id, said), said if isinstance(said, RpcError) else None
-            )
+            await answer(send, written(call.id, said), said if isinstance(said, RpcError) else None)
 
     async def _batch(self, asked: Asked, calls: list[Call | BadCall], send: Send) -> None:
-        """Answer the calls of a batch at once, through jsonrpcserver."""
         bodies = []
-        good: list[dict[str, Any]] = []
+        good = []
         for call in calls:
             refused = self._refusal(asked, call)
             if refused is None and isinstance(call, Call):
-                good.append(_request(call))
+                good.append(call)
             elif call.id is not UNSET:
-                bodies.append(_written(call.id, refused))
+                bodies.append(written(call.id, refused))
         if good:
-            answers: Any = await async_dispatch_to_serializable(
-                "",
-                self._methods,
-                context=asked,
-                deserializer=lambda _: good,
-                validator=_valid_already,
-            )
-            bodies += [_written(one["id"], one["result"]) for one in answers or ()]
+            bodies += await self._batches.run(asked, good)
         if bodies:
-            await answer(send, b"[" + b",".join(bodies) + b"]")
+            await answer(send, b"[%b]" % b",".join(bodies))
         else:
             await answer_nothing(send)
 
@@ -249,33 +237,6 @@ def _method(
             return unexpected(exc, dialect)
 
     return method
-
-
-def _for_jsonrpcserver(
-    method: Callable[[Asked, bytes], Awaitable[bytes | RpcError]],
-) -> Callable[[Asked, bytes], Awaitable[Result]]:
-    """Wrap a method; errors travel as results too, since jsonrpcserver would add to them."""
-
-    async def wrapped(asked: Asked, params: bytes) -> Result:
-        return Success(await method(asked, params))
-
-    return wrapped
-
-
-def _request(call: Call) -> dict[str, Any]:
-    request: dict[str, Any] = {"method": call.method, "params": {"params": call.params}}
-    return request if call.id is UNSET else {**request, "id": call.id}
-
-
-def _written(call_id: CallId, said: bytes | RpcError | None) -> bytes:
-    if isinstance(said, RpcError):
-        return failure(call_id, said)
-    return success(call_id, said or b"null")
-
-
-def _valid_already(request: Any) -> Any:
-    """``rpc_body`` checked the envelope: jsonrpcserver's schema would cost more than the call."""
-    return request
 
 
 def of_version(version: str) -> Dialect:

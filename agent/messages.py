@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
     from a2a_state.message_keys import MessageKey
     from a2a_state.tasks import TaskRow
+    from agent.budget import Hold
+    from agent.caller import Caller
     from agent.follow_up import FollowUps, TakenTask
     from agent.idempotency import Idempotency
     from agent.message_check import MessageCheck
-    from agent.model import Caller, SendRequest
+    from agent.model import SendRequest
     from agent.push.push import Push
     from agent.repeats import Repeats
     from agent.run import Run
@@ -70,23 +72,23 @@ class Messages:
         self._follow_ups = follow_ups
         self._push = push
 
-    async def start(self, caller: Caller, request: SendRequest) -> Run | MessageKey:
-        """Return the run of the message; or, of one that was sent before, what is known of it."""
+    async def start(self, caller: Caller, request: SendRequest, hold: Hold) -> Run | MessageKey:
+        """Return the run of the message, with its ``hold``; of one sent before, what is known of it."""
         self._check(request)
         if request.push_config is not None and not self._push.enabled:
             raise PushNotificationNotSupported
         self._runner.check_open()
         task_id = await self._follow_ups.task_of(caller, request.message)
         try:
-            return await self._start_as(caller, request, task_id)
+            return await self._start_as(caller, request, task_id, hold)
         except TaskTaken:
             if task_id is None or request.message.task_id:
                 raise
         # Another message goes on with the task, and this one did not ask for it.
-        return await self._start_as(caller, request, None)
+        return await self._start_as(caller, request, None, hold)
 
     async def _start_as(
-        self, caller: Caller, request: SendRequest, task_id: str | None
+        self, caller: Caller, request: SendRequest, task_id: str | None, hold: Hold
     ) -> Run | MessageKey:
         """Run the message as what goes on with a task, or as a new one."""
         new_id = task_id or new_task_id()
@@ -97,17 +99,25 @@ class Messages:
                 return known
         try:
             if task_id is None:
-                return await self._begin(caller, request, new_id, key)
-            taken = await self._follow_ups.take(caller, task_id, request.message)
-            return await self._go_on(caller, request, taken, key)
+                run = await self._begin(caller, request, new_id, key, hold)
+            else:
+                taken = await self._follow_ups.take(caller, task_id, request.message)
+                run = await self._go_on(caller, request, taken, key, hold)
         except BaseException:
             # It was not taken in: it can be sent again.
             if key is not None:
                 await self._idempotency.forget(key)
             raise
+        run.hold = hold.keep()
+        return run
 
     async def _begin(
-        self, caller: Caller, request: SendRequest, task_id: str, key: MessageKey | None
+        self,
+        caller: Caller,
+        request: SendRequest,
+        task_id: str,
+        key: MessageKey | None,
+        hold: Hold,
     ) -> Run:
         message = request.message
         task = Task(
@@ -116,14 +126,20 @@ class Messages:
             status=TaskStatus(TaskState.SUBMITTED, timestamp=timestamp()),
         )
         stored = stored_request(request, None, ())
-        work = await self._work(caller, request, task, stored, key)
+        work = await self._work(caller, request, task, stored, key, hold)
         return await self._start(request, work)
 
     async def _go_on(
-        self, caller: Caller, request: SendRequest, taken: TakenTask, key: MessageKey | None
+        self,
+        caller: Caller,
+        request: SendRequest,
+        taken: TakenTask,
+        key: MessageKey | None,
+        hold: Hold,
     ) -> Run:
         row = taken.stored.row
         try:
+            hold.grow(len(row.body))
             asking = restore(taken.stored)
             self._check_history(asking)
             said = answers(asking.status.message, request.message, waited=taken.waited)
@@ -133,7 +149,7 @@ class Messages:
             stored = stored_request(request, resume, kept, before)
             if asking.status.state is TaskState.AUTH_REQUIRED:
                 stored = try_again(stored, before)
-            work = await self._work(caller, request, _going_on(asking), stored, key, row)
+            work = await self._work(caller, request, _going_on(asking), stored, key, hold, row)
             return await self._start(request, work)
         except BaseException:
             await self._tasks.release(row)
@@ -161,14 +177,17 @@ class Messages:
         task: Task,
         stored: StoredRequest,
         key: MessageKey | None,
+        hold: Hold,
         row: TaskRow | None = None,
     ) -> Work:
         said = request.message
         referenced: Sequence[Task] = ()
         if said.reference_task_ids:
-            referenced = await referenced_tasks(self._tasks, caller, said)
+            referenced = await referenced_tasks(self._tasks, caller, said, hold)
         message = msgspec.structs.replace(said, task_id=task.id, context_id=task.context_id)
         turn = turn_request(caller, task, message, stored, referenced, self._limits)
+        if shown := caller.credentials.shown:
+            stored = msgspec.structs.replace(stored, shown=shown)
         return Work(
             caller,
             msgspec.structs.replace(task, history=[*task.history, message]),

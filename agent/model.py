@@ -243,13 +243,6 @@ class PushConfigPage(msgspec.Struct, frozen=True):
     next_page_token: str = ""
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """Whose request this is: everything that is read or written belongs to this owner and tenant."""
-
-    owner: str
-    tenant: str = ""
-
-
 def timestamp() -> str:
     """Return the present moment as A2A writes it: ``2026-01-31T12:00:00.000Z``."""
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)

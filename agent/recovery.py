@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.caller import Caller
 from agent.clock import now
 from agent.errors import AgentError, ServerStopping, StateError, TaskTaken, TooManyTasks
 from agent.lease import SEQ_GAP
-from agent.model import Caller, TaskState
+from agent.model import TaskState
 from agent.replay import restore
 from agent.rerun import Concluded, rerun
 from agent.retold import retold_for
@@ -161,7 +162,9 @@ class Recovery:
         if work is None:
             return False
         concluded = await self._concluded(stored) if a2a.recovery == "resume" else None
-        await self._runner.start(msgspec.structs.replace(work, stack=concluded))
+        with self._runner.budget.hold(stored.row.owner, len(stored.row.body)) as hold:
+            run = await self._runner.start(msgspec.structs.replace(work, stack=concluded))
+            run.hold = hold.keep()
         return True
 
     async def _concluded(self, stored: StoredTask) -> Concluded | None:

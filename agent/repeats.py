@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from a2a_state.message_keys import MessageKey
+    from agent.caller import Caller
     from agent.dialects import Encoder
     from agent.following import Followed, Numbered
     from agent.idempotency import Idempotency
-    from agent.model import Caller, SendRequest
+    from agent.model import SendRequest
     from agent.run import Run
     from agent.runner import Runner
     from agent.state import State
@@ -84,7 +85,7 @@ class Repeats:
 
         A task that has begun may not be stored yet. What becomes of a later message is another matter.
         """
-        run = self._runner.run_of(known.task_id)
+        run = self._runner.run_of(known.owner, known.tenant, known.task_id)
         if run is None or _sent(run.task())[-1:] != [request.message.message_id]:
             return None
         await run.feed.opened()
@@ -92,7 +93,7 @@ class Repeats:
 
     async def _is_there(self, known: MessageKey, message_id: str) -> bool:
         """Whether the message was answered, or is part of its task, for which it may have to wait."""
-        run = self._runner.run_of(known.task_id)
+        run = self._runner.run_of(known.owner, known.tenant, known.task_id)
         if known.answer is not None or (run is not None and message_id in _sent(run.task())):
             return True
         stored = await self._tasks.get(known.owner, known.tenant, known.task_id)

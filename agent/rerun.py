@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, override
 
 import msgspec
 
+from agent.caller import Caller
 from agent.errors import RequestError
 from agent.lease import SEQ_GAP
-from agent.model import Caller, Role
+from agent.model import Role
 from agent.references import referenced_tasks
 from agent.replay import restore
-from agent.stacks import BaseStack
+from agent.stacks import BaseStack, Credentials
 from agent.turn_requests import read_stored_request, turn_request
 from agent.work import Work
 
@@ -46,6 +47,8 @@ async def rerun(stored: StoredTask, tasks: Tasks, limits: Limits) -> Work | None
         sent = [message for message in task.history if message.role is Role.USER]
         if request is None or not sent or sent[-1].message_id != request.message_id:
             return None
+        if request.shown:
+            caller = msgspec.structs.replace(caller, credentials=Credentials(lost=request.shown))
         referenced = await referenced_tasks(tasks, caller, sent[-1])
         turn = turn_request(caller, task, sent[-1], request, referenced, limits)
     except (RequestError, msgspec.MsgspecError):

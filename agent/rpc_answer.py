@@ -6,7 +6,6 @@ What a module or library says about an exception never reaches a caller; an id t
 from __future__ import annotations
 
 import logging
-import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,13 +13,22 @@ import msgspec
 from agent.dialects.errors import INTERNAL_ERROR, error_code
 from agent.errors import (
     AgentError,
+    IdentityUnavailable,
     KeyReused,
+    MalformedCredentials,
     PayloadTooLarge,
+    PermissionDenied,
+    QuotaExceeded,
     ServerStopping,
     StateUnavailable,
+    TooManyAttempts,
+    TooManyStreams,
     TooManyTasks,
+    Unauthenticated,
     WrongContentType,
+    by_kind,
 )
+from agent.trail import current_request_id
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -40,6 +48,13 @@ _STATUS: dict[type[AgentError], int] = {
     StateUnavailable: 503,
     ServerStopping: 503,
     KeyReused: 409,
+    Unauthenticated: 401,
+    MalformedCredentials: 400,
+    PermissionDenied: 403,
+    QuotaExceeded: 429,
+    TooManyAttempts: 429,
+    TooManyStreams: 429,
+    IdentityUnavailable: 503,
     WrongContentType: 415,
 }
 _JSON = (b"content-type", b"application/json")
@@ -53,6 +68,7 @@ class RpcError(msgspec.Struct, frozen=True):
     data: Json
     status: int = 200
     retry_after: int | None = None
+    challenge: str = ""
 
 
 def describe(error: AgentError, dialect: Dialect) -> RpcError:
@@ -64,14 +80,15 @@ def describe(error: AgentError, dialect: Dialect) -> RpcError:
         code,
         error.message,
         dialect.error_data(error),
-        _STATUS.get(type(error), 200),
+        by_kind(_STATUS, error) or 200,
         getattr(error, "retry_after", None),
+        getattr(error, "challenge", ""),
     )
 
 
 def unexpected(error: BaseException, dialect: Dialect) -> RpcError:
     """Log an error that is not the caller's; the caller gets the id it is logged under."""
-    request_id = secrets.token_hex(8)
+    request_id = current_request_id()
     logger.error("Internal error %s", request_id, exc_info=error)
     return RpcError(INTERNAL_ERROR, "Internal error", dialect.request_data(request_id))
 
@@ -94,11 +111,20 @@ def failure(call_id: CallId, error: RpcError) -> bytes:
     return _HEAD + _encode(call_id) + b',"error":' + _encode(body) + b"}"
 
 
+def written(call_id: CallId, said: bytes | RpcError | None) -> bytes:
+    """Return the response object for what a method said."""
+    if isinstance(said, RpcError):
+        return failure(call_id, said)
+    return success(call_id, said or b"null")
+
+
 async def answer(send: Send, body: bytes, error: RpcError | None = None) -> None:
     """Send a whole HTTP response."""
     headers = [_JSON, (b"content-length", b"%d" % len(body))]
     if error is not None and error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
+    if error is not None and error.challenge:
+        headers.append((b"www-authenticate", error.challenge.encode("latin-1")))
     status = 200 if error is None else error.status
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

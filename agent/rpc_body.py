@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from agent.errors import InvalidRequest, ParseError, PayloadTooLarge
-from agent.nesting import NESTING, too_deep
+from agent.nesting import NESTING, too_deep, too_many_values
 
 if TYPE_CHECKING:
     from starlette.types import Receive
@@ -20,6 +20,10 @@ type CallId = str | int | float | None
 
 NO_PARAMS = b"{}"
 TOO_DEEP = f"A request is nested at most {NESTING} levels deep"
+TOO_MANY = "The request has more than {} values; names of members count as well"
+
+SMALL_BYTES = 256 * 1024
+"""As much as a request may have that carries no message."""
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -77,16 +81,29 @@ async def read_body(receive: Receive, limit: int, announced: str | None) -> byte
             return b"".join(chunks)
 
 
+def largest(operation: str, body_bytes: int) -> int:
+    """Return how many bytes a request for an operation may have: files come in messages alone."""
+    return body_bytes if operation in {"send", "stream"} else min(body_bytes, SMALL_BYTES)
+
+
 def _size(announced: str) -> int:
     """Read a Content-Length; Python refuses to read numbers of thousands of digits."""
     return int(announced.lstrip("0")[:20] or "0")
 
 
-def read_calls(body: bytes) -> Call | BadCall | list[Call | BadCall]:
+def check_values(body: bytes, most: int) -> None:
+    """Raise ``PayloadTooLarge`` for JSON with so many values that to decode it costs too much."""
+    if too_many_values(body, most):
+        raise PayloadTooLarge(TOO_MANY.format(most))
+
+
+def read_calls(body: bytes, most_values: int) -> Call | BadCall | list[Call | BadCall]:
     """Return the call, or the calls of a batch.
 
-    Raises ``ParseError`` when the body is not JSON, ``InvalidRequest`` for an empty or oversized batch.
+    Raises ``ParseError`` when the body is not JSON, ``InvalidRequest`` for an empty or oversized batch,
+    ``PayloadTooLarge`` for more than ``most_values``.
     """
+    check_values(body, most_values)
     try:
         body.decode()
     except UnicodeDecodeError as exc:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from a2a_state.contexts import Grown
 from a2a_state.journal import Entry, EventRow
 from a2a_state.tasks import TaskRow
 from agent.clock import now
@@ -20,7 +21,6 @@ from agent.feed import STORED, Feed
 from agent.model import (
     SETTLED,
     TERMINAL,
-    Caller,
     Event,
     Message,
     Metadata,
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from a2a_state.contexts import Context
+    from agent.budget import Hold
+    from agent.caller import Caller
     from agent.errors import AgentError
+    from agent.quotas.charge import Charge
     from agent.state import State
 
 FLUSH_SECONDS = 0.1
@@ -67,6 +70,10 @@ class Run:
         self.caller = caller
         self.message: Message | None = None
         self.conversation_id: str | None = None
+        self.charge: Charge | None = None
+        """What the turn costs, if anybody counts that."""
+        self.hold: Hold | None = None
+        """What its message takes of the budget, until it has ended."""
         self.settled = task.status.state in SETTLED
         """Whether the last event ended or interrupted the task."""
         self.begun = recovers_from is not None
@@ -74,11 +81,13 @@ class Run:
         self._told = committed
         self._journal = state.journal
         self._holder = state.holder
+        self._audit = state.audit
         self._fence = row.fence if row else 1
         self.feed = Feed((recovers_from or (row.seq if row else 0)) + 1)
         self.turn_id = row.turn_id if row else None
         self._builder = TaskBuilder(task)
         self._context: Context | None = None
+        self._has_grown = False
         self._created_at = row.created_at if row else now()
         self._released = False
         # Numbers of events: handed to the journal; committed; up to the last change of state, which
@@ -112,13 +121,16 @@ class Run:
 
     def publish(self, event: Event) -> None:
         """Apply, store and pass on one event."""
-        if isinstance(event, Message):
-            if not self.begun:
-                self.message = event
-                return
+        if isinstance(event, Message) and self.begun:
             # Too late for a message without a task: it is the last word of this one.
             status = TaskStatus(TaskState.COMPLETED, self._of_task(event), timestamp())
             event = StatusUpdate(self._builder.id, self._builder.context_id, status)
+        if self.charge is not None and self.caller.acts_as is None:
+            # What is left to somebody else is not for the owner of the task to read.
+            event = self.charge.on(event)
+        if isinstance(event, Message):
+            self.message = event
+            return
         self.feed.add(event)
         self._builder.apply(event)
         if isinstance(event, StatusUpdate):
@@ -167,7 +179,8 @@ class Run:
 
     async def finish(self, error: AgentError | None = None) -> None:
         """Wait until everything is stored; then followers end, by ``error`` if there is one."""
-        if self._collected < len(self.feed) or self._context is not None:
+        message_grew = self.charge is not None and self.message is not None
+        if self._collected < len(self.feed) or self._context is not None or message_grew:
             self._save()
         try:
             while self._writing and self.feed.error is None:
@@ -184,8 +197,9 @@ class Run:
             return Entry()
         start, self._collected = self._collected, len(self.feed)
         context, self._context = self._context, None
+        grown = self._grown()
         if start == self._collected:
-            return Entry(context=context)
+            return Entry(context=context, grown=grown)
         fresh = self.feed.stored_form(start, self._collected)
         events = EventRow(
             task_id=self._builder.id,
@@ -195,7 +209,7 @@ class Run:
             fence=self._fence,
         )
         row = self._row(events) if self._last_state > start else None
-        return Entry(row, events, context)
+        return Entry(row, events, context, grown=grown)
 
     def written(self, entry: Entry, error: AgentError | None) -> None:
         """See ``Source``."""
@@ -204,11 +218,18 @@ class Run:
         elif entry.events is not None:
             self._committed = entry.events.last_seq - self.feed.first_seq + 1
             self._show()
-            if self._told is not None and entry.task is not None:
-                self._told(self._builder.id)
+            if entry.task is not None:
+                self._tell(entry.task)
         self._writing = self._collected < len(self.feed) and self._flush is None
         if self._written is not None and not self._written.done():
             self._written.set_result(None)
+
+    def _tell(self, row: TaskRow) -> None:
+        """Let it be known what is stored of the task by now."""
+        if self._told is not None:
+            self._told(row.task_id)
+        if self._audit is not None and row.ended_at is not None:
+            self._audit.ended(row, self.caller.trail)
 
     def _of_task(self, message: Message) -> Message:
         return msgspec.structs.replace(message, task_id=self._builder.id)
@@ -235,6 +256,16 @@ class Run:
             self._flush = None
         self._writing = True
         self._journal.notify(self)
+
+    def _grown(self) -> Grown | None:
+        """Return how the conversation grew by this turn, once: when it is over, and if anybody counts."""
+        if self.charge is None or self._has_grown or not (self.settled or self.message):
+            return None
+        self._has_grown = True
+        meter, caller = self.charge.meter, self.caller
+        return Grown(
+            caller.owner, caller.tenant, self._builder.context_id, meter.held_before, meter.held
+        )
 
     def _row(self, events: EventRow) -> TaskRow:
         at = now()

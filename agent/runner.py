@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from agent.admission import Admission
+from agent.budget import Budget
 from agent.clock import now
 from agent.errors import AgentError, ServerStopping, StackError, TaskTaken, TurnFailed
-from agent.executor import INTERNAL, execute
+from agent.executor import INTERNAL
 from agent.lease import SEQ_GAP
-from agent.model import Message
-from agent.retold import retold
 from agent.run import Run
+from agent.turn import TOOK_TOO_LONG, run_turn
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from agent.conversations import Conversations
-    from agent.model import Event
     from agent.push.push import Push
+    from agent.quotas.charge import Charge
+    from agent.quotas.quotas import Quotas
     from agent.settings.own import Limits
     from agent.state import State
     from agent.work import Work
@@ -36,8 +36,6 @@ STACK_CANCEL_SECONDS = 5.0
 # How long a stack may take to give up a turn that is canceled.
 PATIENCE_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 5
-TOO_LONG = "The answer is longer than this server keeps."
-TOOK_TOO_LONG = "The agent did not finish in time."
 STOPPED = "The server was stopped."
 GOES_ON = "The server is stopping; the task goes on: subscribe to it with Last-Event-ID."
 
@@ -53,12 +51,15 @@ class Runner:
         limits: Limits,
         *,
         hands_over: bool,
+        quotas: Quotas | None = None,
     ) -> None:
         """``hands_over`` says that another process goes on with what runs when this one stops."""
         self.patience = PATIENCE_SECONDS
+        self.budget = Budget(limits)
         self._conversations = conversations
         self._state = state
         self._push = push
+        self._quotas = quotas
         self._limits = limits
         # The number of events is bounded too: whoever takes the task over begins above all of them.
         self._turn_bytes = min(limits.turn_bytes, SEQ_GAP * LEAST_EVENT_BYTES)
@@ -73,12 +74,16 @@ class Runner:
     async def start(self, work: Work) -> Run:
         """Run a message apart from the connection it came by.
 
-        Raises ``TooManyTasks`` and ``ServerStopping``.
+        Raises ``TooManyTasks``, ``ServerStopping`` and ``QuotaExceeded``.
         """
         self.check_open()
-        owner = work.caller.owner
-        await self._admission.enter(owner)
+        # Who acts for another takes no place of that one.
+        user_id = work.caller.user_id
+        await self._admission.enter(user_id)
+        charge: Charge | None = None
         try:
+            if self._quotas is not None:
+                charge = await _charge(self._quotas, self._conversations, work)
             await self._check_still(work)
             run = Run(
                 self._state,
@@ -89,11 +94,13 @@ class Runner:
                 recovers_from=work.recovers_from,
                 committed=self._push.wake if self._push.enabled else None,
             )
+            run.charge = charge
         except BaseException:
-            self._admission.leave(owner)
+            self._admission.leave(user_id)
+            if charge is not None:
+                charge.give_back()
             raise
-        self._runs[run.task_id] = run
-        self._spawn(self._run(run, work), owner, run.task_id)
+        self._spawn(self._run(run, work), run)
         return run
 
     def check_open(self, message: str | None = None) -> None:
@@ -101,13 +108,16 @@ class Runner:
         if self._draining:
             raise ServerStopping(RETRY_AFTER_SECONDS, message)
 
-    def has_place(self, owner: str) -> bool:
-        """Whether a task of an owner could begin at once."""
-        return self._admission.has_place(owner)
+    def has_place(self, user_id: str) -> bool:
+        """Whether a task of a caller's could begin at once."""
+        return self._admission.has_place(user_id)
 
-    def run_of(self, task_id: str) -> Run | None:
-        """Return the run of a task that runs here."""
-        return self._runs.get(task_id)
+    def run_of(self, owner: str, tenant: str, task_id: str) -> Run | None:
+        """Return the run of a task that runs here, if it is this owner's: it tells all that is in it."""
+        run = self._runs.get(task_id)
+        if run is None or (run.caller.owner, run.caller.tenant) != (owner, tenant):
+            return None
+        return run
 
     def running(self) -> list[str]:
         """Return the ids of the tasks that run here."""
@@ -154,8 +164,7 @@ class Runner:
     def _insist(self, run: Run, job: asyncio.Task[None]) -> None:
         """End a task whose stack does not give up: what that says later is not heard."""
         if not (job.done() or run.settled):
-            run.cancel()
-            self._insisting.add(ending := asyncio.create_task(run.finish()))
+            self._insisting.add(ending := asyncio.create_task(_end(run)))
             ending.add_done_callback(self._insisting.discard)
 
     async def _check_still(self, work: Work) -> None:
@@ -169,14 +178,16 @@ class Runner:
             raise TaskTaken
         self.check_open()
 
-    def _spawn(self, coroutine: Coroutine[None, None, None], owner: str, task_id: str) -> None:
-        job = asyncio.create_task(coroutine, name=task_id)
-        self._jobs[task_id] = job
-        job.add_done_callback(lambda job: self._ended(job, owner))
+    def _spawn(self, coroutine: Coroutine[None, None, None], run: Run) -> None:
+        job = asyncio.create_task(coroutine, name=run.task_id)
+        self._runs[run.task_id], self._jobs[run.task_id] = run, job
+        job.add_done_callback(lambda job: self._ended(job, run))
 
-    def _ended(self, job: asyncio.Task[None], owner: str) -> None:
-        self._admission.leave(owner)
-        task_id = job.get_name()
+    def _ended(self, job: asyncio.Task[None], run: Run) -> None:
+        self._admission.leave(run.caller.user_id)
+        if run.hold is not None:
+            run.hold.end()
+        task_id = run.task_id
         # A follow-up may run already: it is taken as soon as the task waits.
         if self._jobs.get(task_id) is job:
             del self._jobs[task_id], self._runs[task_id]
@@ -187,7 +198,7 @@ class Runner:
         error: AgentError | None = None
         try:
             async with asyncio.timeout(self._limits.turn_seconds):
-                await self._turn(run, work)
+                await run_turn(self._conversations, run, work, self._turn_bytes)
         except (TimeoutError, AgentError) as exc:
             if isinstance(exc, (TimeoutError, TurnFailed)):
                 await self._cancel_turn(run)
@@ -204,41 +215,6 @@ class Runner:
             await run.finish(error)
             if not run.begun:
                 await self._forget(run, work)
-
-    async def _turn(self, run: Run, work: Work) -> None:
-        request = work.request
-        run.conversation_id = await self._conversation(run, work)
-        request = msgspec.structs.replace(request, conversation_id=run.conversation_id)
-        if work.row is not None and work.recovers_from is not None:
-            run.recover(work.row.recoveries)
-            for artifact in retold(work.task, work.kept_artifacts):
-                run.publish(artifact)
-        events = execute(work.stack or self._conversations.stack, request, work.kept_artifacts)
-        async with aclosing(events):
-            async for event in events:
-                if run.settled:
-                    raise TurnFailed(TOOK_TOO_LONG)
-                self._publish(run, event, continues=work.row is not None)
-
-    def _publish(self, run: Run, event: Event, *, continues: bool) -> None:
-        if run.feed.error is not None:
-            raise run.feed.error
-        if continues or not isinstance(event, Message):
-            run.begin()
-        run.publish(event)
-        if run.settled:
-            return
-        if run.feed.size > self._turn_bytes:
-            raise TurnFailed(TOO_LONG)
-
-    async def _conversation(self, run: Run, work: Work) -> str:
-        caller, context_id = work.caller, work.task.context_id
-        if not work.is_new_context:
-            return await self._conversations.of(caller, context_id)
-        context = await self._conversations.start(caller, context_id)
-        # Only this message knows the new context: it can be stored along with the task.
-        run.in_context(context)
-        return context.conversation_id
 
     async def _stopped(self, run: Run) -> AgentError | None:
         """Say how a task ends whose turn was stopped; returns what its followers are told instead."""
@@ -277,6 +253,25 @@ class Runner:
             await self._state.keys.forget(work.key)
         else:
             await self._state.keys.answer(work.key, msgspec.json.encode(run.message))
+
+
+async def _charge(quotas: Quotas, conversations: Conversations, work: Work) -> Charge:
+    """Return the bill; what was admitted before its process died is not asked for a quota again."""
+    caller, held = work.caller, 0
+    if not work.is_new_context:
+        held = await conversations.tokens(caller, work.task.context_id)
+    if work.recovers_from is None:
+        return await quotas.admit(caller.user_id, work.request, held)
+    return quotas.charge(caller.user_id, work.request, held)
+
+
+async def _end(run: Run) -> None:
+    """End a task as canceled while its turn goes on."""
+    if run.charge is not None:
+        await run.charge.settle()
+    if not run.settled:
+        run.cancel()
+    await run.finish()
 
 
 def _stop(run: Run, job: asyncio.Task[None]) -> None:

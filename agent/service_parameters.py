@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.datastructures import QueryParams
 
+from agent.auth.base import Presented
 from agent.errors import InvalidParams, VersionNotSupported
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ def headers_of(scope: Scope) -> dict[str, str]:
             values.setdefault(name, []).append(value)
         headers = {k.decode("latin-1"): b", ".join(v).decode("latin-1") for k, v in values.items()}
     return headers
+
+
+def presented(scope: Scope, headers: Mapping[str, str], surface: str = "rest") -> Presented:
+    """Return what an HTTP request shows of who sends it; ``headers`` are its own."""
+    peer = scope.get("client")
+    return Presented(headers, scope["query_string"], peer[0] if peer else "", surface)
 
 
 def read_service_parameters(headers: Mapping[str, str], query: bytes = b"") -> ServiceParameters:

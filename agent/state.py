@@ -8,13 +8,15 @@ if TYPE_CHECKING:
     from a2a_state.journal import Journal
     from a2a_state.message_keys import MessageKeys
     from a2a_state.tasks import Tasks
+    from agent.audit import Audit
     from agent.lease import Holder
 
 
 class State(NamedTuple):
-    """``holder`` is this process, as the one writer of the tasks that it runs."""
+    """``holder`` is this process, as the one writer of the tasks that it runs; ``audit`` hears of ends."""
 
     journal: Journal
     tasks: Tasks
     keys: MessageKeys
     holder: Holder
+    audit: Audit | None = None

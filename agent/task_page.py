@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -10,18 +11,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from a2a_state.task_list import ListedTask, Position, TaskFilter, TaskSearch
+from a2a_state.task_list import ListedTask, Position, Room, TaskFilter, TaskSearch
 from agent.errors import InvalidParams, StateError
 from agent.model import Message, Metadata, StatusUpdate, Task, TaskPage, TaskStatus, with_history
+from agent.others import may_list
 from agent.replay import events
 from agent.task_builder import TaskBuilder
 
 if TYPE_CHECKING:
     from a2a_state.database import Database
-    from agent.model import Caller, ListRequest
+    from agent.caller import Caller
+    from agent.model import ListRequest
 
 _HEAD = struct.Struct(">q8s")
 _TOKEN_CHARS = 1024
+_LARGE = 64 * 1024
 _NOT_OURS = "is not one that this server gave"
 
 
@@ -45,9 +49,10 @@ class TaskList:
     Of tasks that do not change while a caller pages, none is left out and none comes twice.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Keep the database."""
+    def __init__(self, database: Database, page_bytes: int) -> None:
+        """``page_bytes``, of tasks as they are stored, end a page; one task alone may be larger."""
         self._search = TaskSearch(database)
+        self._page_bytes = page_bytes
 
     async def page(self, caller: Caller, request: ListRequest) -> TaskPage:
         """Return a page; raises ``InvalidParams`` for a page token of another list."""
@@ -55,13 +60,17 @@ class TaskList:
         found = await self._search.find(
             wanted,
             behind=_position(request.page_token, wanted) if request.page_token else None,
-            limit=request.page_size + 1,
+            room=Room(request.page_size, self._page_bytes),
             with_events=request.include_artifacts,
         )
-        listed = found.tasks[: request.page_size]
+        listed = []
+        for task in found.tasks:
+            listed.append(_task(task, request))
+            if len(task.body) > _LARGE:
+                await asyncio.sleep(0)  # others have their turn
         return TaskPage(
-            tasks=[_task(task, request) for task in listed],
-            next_page_token=_token(listed[-1], wanted) if len(found.tasks) > len(listed) else "",
+            tasks=listed,
+            next_page_token=_token(found.tasks[-1], wanted) if found.more else "",
             page_size=request.page_size,
             total_size=found.total,
         )
@@ -71,7 +80,7 @@ def _filter(caller: Caller, request: ListRequest) -> TaskFilter:
     if not request.context_id.isprintable():
         raise InvalidParams("contextId", "must have printable characters only")
     return TaskFilter(
-        owner=caller.owner,
+        owner=None if may_list(caller) else caller.owner,
         tenant=caller.tenant,
         context_id=request.context_id,
         state=request.status.value if request.status else None,

@@ -14,7 +14,8 @@ from agent.stacks.response_format import RESPONSE_FORMAT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.model import Caller, Message, SendRequest, Task
+    from agent.caller import Caller
+    from agent.model import Message, SendRequest, Task
     from agent.settings.own import Limits
     from agent.stacks import Part
 
@@ -23,7 +24,8 @@ class StoredRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What running the latest message of a task again needs beside the task.
 
     ``kept_artifacts`` are those of earlier turns. ``tried`` counts the messages before it whose turn
-    waited for credentials: it is about them too.
+    waited for credentials: it is about them too. ``shown`` says which kinds of credentials for tools the
+    caller had shown: only that they were there, for they are never stored.
     """
 
     message_id: str
@@ -33,6 +35,7 @@ class StoredRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     resume: Resume | None = None
     kept_artifacts: tuple[str, ...] = ()
     tried: int = 0
+    shown: tuple[str, ...] = ()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -106,4 +109,5 @@ def turn_request(
         accepted_output_modes=stored.accepted_output_modes,
         resume=stored.resume,
         extensions=stored.extensions,
+        credentials=caller.credentials,
     )

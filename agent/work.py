@@ -9,7 +9,8 @@ import msgspec
 if TYPE_CHECKING:
     from a2a_state.message_keys import MessageKey
     from a2a_state.tasks import TaskRow
-    from agent.model import Caller, Task
+    from agent.caller import Caller
+    from agent.model import Task
     from agent.stacks import Stack, TurnRequest
 
 BEGIN_SECONDS = 1.0

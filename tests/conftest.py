@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conformance.report import pytest_terminal_summary  # noqa: F401 - a hook
+from tests.conformance import report as conformance
 from tests.fakes import server
 from tests.fakes.postgres import Postgres, run_postgres
+from tests.isolation.report import tell_isolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 SETTINGS_PREFIXES = ("LLAMASTACK_A2A__", "LLAMA_STACK_", "OPENAI_")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what the tests have shown."""
+    conformance.pytest_terminal_summary(terminalreporter)
+    tell_isolation(terminalreporter)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli import exits
+from agent.cli.credentials import token_option
 from agent.cli.keys import keys_of_card, read_keys
 from agent.cli.remote import reaching
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     metavar="FILE|URL",
     help="Verify with these keys, PEM or JWK set, not with those that the agent's server publishes.",
 )
+@token_option
 def card(url: str, verify: bool, key: str | None) -> None:
     """Show the agent card served at URL (1.0 shape, whatever the agent speaks)."""
     if key is not None and not verify:
@@ -39,16 +41,17 @@ def card(url: str, verify: bool, key: str | None) -> None:
 
 async def _card(url: str, verify: bool, key: str | None) -> tuple[Any, bool]:
     """Return the card in the 1.0 shape, and whether it was verified."""
-    import httpx
     from a2a.client import A2ACardResolver
     from google.protobuf.json_format import MessageToDict
+
+    from agent.cli.http_client import http_client
 
     answers: list[httpx.Response] = []
 
     async def keep(response: httpx.Response) -> None:
         answers.append(response)
 
-    async with httpx.AsyncClient(event_hooks={"response": [keep]}) as http:
+    async with http_client(url, on_response=[keep]) as http:
         with reaching(url):
             resolver = A2ACardResolver(http, url)
             found = await resolver.get_agent_card(http_kwargs={"follow_redirects": True})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from agent.auth.gate import Gate
     from agent.settings import Settings
 
 
@@ -23,17 +24,36 @@ if TYPE_CHECKING:
 @config_option
 def check(config: Path | None) -> None:
     """Validate configuration, card, database and stack; say what is wrong and where."""
-    from agent.app import make_authenticator
+    from agent.app import make_gate
+    from agent.audit import Audit
+    from agent.auth.warning import warnings_of
     from agent.grpc_binding import check_grpc
     from agent.settings.unused import unused
+    from agent.stacks.mcp_headers import doubts
+    from agent.transport.tls import check_tls
 
     settings = settings_from(config, {})
-    make_authenticator(settings)
+    asyncio.run(_can_open(make_gate(settings)))
+    if settings.audit.enabled:
+        Audit(settings.audit.path).check()
     check_grpc(settings)
+    check_tls(settings.service.tls_config)
     click.echo(f"configuration  ok: {config or 'defaults and environment'}")
+    for danger in warnings_of(settings):
+        click.echo(f"               WARNING: {danger}")
     if names := unused(settings):
         click.echo(f"               without effect in this version: {', '.join(names)}")
+    for doubt in doubts(settings):
+        click.echo(f"               probably not meant: {doubt}")
     sys.exit(asyncio.run(_check(settings)))
+
+
+async def _can_open(gate: Gate) -> None:
+    """Read the files that the module needs; nobody is asked."""
+    try:
+        await gate.open()
+    finally:
+        await gate.close()
 
 
 async def _check(settings: Settings) -> int:

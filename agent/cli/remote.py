@@ -23,9 +23,11 @@ async def agent_at(url: str) -> AsyncIterator[Client]:
     from a2a.client import ClientConfig, create_client
     from a2a.utils import TransportProtocol
 
+    from agent.cli.http_client import http_client
+
     with reaching(url):
         # A model may think for long; the server keeps the connection alive meanwhile.
-        http = httpx.AsyncClient(timeout=httpx.Timeout(10, read=60))
+        http = http_client(url, timeout=httpx.Timeout(10, read=60))
         bindings = [TransportProtocol.JSONRPC, TransportProtocol.HTTP_JSON]
         config = ClientConfig(httpx_client=http, supported_protocol_bindings=list(bindings))
         async with http, await create_client(url, config) as client:
@@ -39,8 +41,13 @@ def reaching(url: str) -> Iterator[None]:
     from a2a.client import A2AClientError
     from a2a.utils.errors import A2AError
 
+    from agent.cli.http_client import RefusedError
+
     try:
         yield
+    except RefusedError as exc:
+        click.echo(str(exc), err=True)
+        sys.exit(exits.FAILED)
     except (A2AClientError, httpx.HTTPError, OSError) as exc:
         click.echo(f"Cannot talk to {url}: {exc}", err=True)
         sys.exit(exits.UNREACHABLE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.cli.credentials import token_option
 from agent.cli.printer import Printer
 from agent.cli.remote import agent_at
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     help="Send a file along; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
+@token_option
 def send(
     url: str,
     text: str,

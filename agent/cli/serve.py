@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
 from agent.cli import exits
 from agent.cli.configured import CONFIG, config_option, environment, settings_from
+from agent.cli.descriptors import raise_descriptors, within_descriptors
 from agent.cli.starting import Starting
 
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 
 SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 65
+_log = logging.getLogger(__name__)
+
+_TALKATIVE = ("httpx", "httpx2", "mcp.client", "alembic")
+
 STARTED = "LLAMASTACK_A2A_STARTED"
 """Tells the worker processes when the server was started, so that they serve the same card."""
 
@@ -60,6 +67,8 @@ def serve(
         # The card names the port, so it is chosen before anything is made.
         options["SERVICE__PORT"] = _free_port(settings.service.host)
         settings = settings_from(config, options)
+    # Worker processes inherit them.
+    raise_descriptors(settings)
     if settings.service.workers > 1:
         _serve_many(settings, config, environment(options))
     else:
@@ -70,21 +79,25 @@ def app_of_environment() -> Starting:
     """Return the application of a worker process, which has its settings from the environment."""
     from pathlib import Path
 
-    from agent.app import create_app
-    from agent.cli.stopping import Stopping
-
     config = os.environ.get(CONFIG)
     _tune_interpreter()
     started = datetime.fromisoformat(os.environ[STARTED]) if STARTED in os.environ else None
-    settings = settings_from(Path(config) if config else None, {})
-    return Starting(Stopping(create_app(settings, started), settings.a2a.drain_seconds))
+    return _application(settings_from(Path(config) if config else None, {}), started)
+
+
+def _application(settings: Settings, started: datetime | None = None) -> Starting:
+    """Return the application as it is served here; raises ``SettingsError``."""
+    from agent.app import create_app
+    from agent.cli.stopping import Stopping
+    from agent.transport.hosts import with_known_hosts
+
+    settings = within_descriptors(settings)
+    app = with_known_hosts(create_app(settings, started), settings)
+    return Starting(Stopping(app, settings.a2a.drain_seconds))
 
 
 def _serve_one(settings: Settings) -> None:
     import uvicorn
-
-    from agent.app import create_app
-    from agent.cli.stopping import Stopping
 
     class Server(uvicorn.Server):
         """Says where it listens once it does."""
@@ -95,7 +108,7 @@ def _serve_one(settings: Settings) -> None:
             if self.started:
                 _announce(settings)
 
-    app = Starting(Stopping(create_app(settings), settings.a2a.drain_seconds))
+    app = _application(settings)
     server = Server(_uvicorn(settings, app))
     try:
         server.run()
@@ -148,47 +161,43 @@ def _serve_many(settings: Settings, config: Path | None, variables: dict[str, st
 
 
 def _uvicorn(settings: Settings, app: Any) -> Config:
-    from uvicorn import Config
+    """Return uvicorn's settings; ``root_path`` is the application's, which takes it in both forms."""
+    from agent.cli.bounded_http import BoundedHttp
+    from agent.cli.handshakes import HandshakeConfig
+    from agent.transport.tls import check_tls, read_password
 
     service, tls = settings.service, settings.service.tls_config
-    return Config(
+    check_tls(tls)
+    # uvicorn's own default believes everybody on this machine, which a tunnel into it is, too.
+    proxies = service.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "").split(",")
+    return HandshakeConfig(
         app,
+        handshake_seconds=settings.limits.head_seconds,
         factory=isinstance(app, str),
+        # uvicorn takes what is not a coroutine function for ASGI 2.
+        interface="asgi3",
         host=service.host,
         port=service.port,
         workers=service.workers,
-        root_path=service.root_path,
         access_log=service.access_log,
-        http=_http(),
+        http=BoundedHttp,
         log_level="info",
         log_config=_logging(colored=service.color_log and sys.stderr.isatty()),
         ws="none",
         server_header=False,
+        forwarded_allow_ips=[stripped for each in proxies if (stripped := each.strip())],
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        # Python speaks TLS 1.2 and 1.3 with these.
         ssl_certfile=tls.tls_certificate_path,
         ssl_keyfile=tls.tls_key_path,
-        ssl_keyfile_password=_password(tls.tls_key_password),
+        ssl_keyfile_password=read_password(tls),
     )
-
-
-def _http() -> Any:
-    """Return the HTTP protocol; without httptools it is h11's, which has a bound of its own."""
-    try:
-        from agent.cli.bounded_http import BoundedHttp
-    except ImportError:
-        return "auto"
-    return BoundedHttp
-
-
-def _password(path: Path | None) -> str | None:
-    """LCS names a file that holds the password."""
-    return None if path is None else path.read_text().strip()
 
 
 def _logging(*, colored: bool) -> dict[str, Any]:
     line = {
-        "()": "uvicorn.logging.ColourizedFormatter",
+        "()": "agent.cli.log_lines.LogLines",
         "fmt": "%(asctime)s %(levelprefix)s %(name)s: %(message)s",
         "use_colors": colored,
     }
@@ -196,18 +205,24 @@ def _logging(*, colored: bool) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": line},
+        "filters": {"seldom": {"()": "agent.cli.seldom.Seldom"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": "INFO"},
-        # One line for every request to Llama Stack is too many.
-        "loggers": {"httpx": {"level": "WARNING"}, "alembic": {"level": "WARNING"}},
+        # One line for every request to Llama Stack and to MCP servers is too many, and names their URLs.
+        "loggers": {name: {"level": "WARNING"} for name in _TALKATIVE}
+        | {"uvicorn.error": {"filters": ["seldom"]}},
     }
 
 
 def _announce(settings: Settings) -> None:
+    wanted, most = settings.limits.connections, within_descriptors(settings).limits.connections
+    if most < wanted:
+        text = "limits.connections is %d, but the limit of open files allows %d: raise that (ulimit -n)"
+        _log.warning(text, wanted, most)
     url = settings.service.public_url
     state = settings.a2a_state.url.render_as_string(hide_password=True)
     example = (
-        f"curl -s {url}/a2a -H 'Content-Type: application/json' -d "
+        f"curl -s {url}/a2a{_credentials(settings)} -H 'Content-Type: application/json' -d "
         '\'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"1",'
         '"role":"ROLE_USER","parts":[{"text":"What is this agent?"}]}}}\''
     )
@@ -221,11 +236,23 @@ def _announce(settings: Settings) -> None:
     )
 
 
+def _credentials(settings: Settings) -> str:
+    """Return the option of curl that shows who calls; the shell's variable is for the reader to set."""
+    match settings.authentication.module:
+        case "noop":
+            return ""
+        case "rh-identity":
+            return ' -H "x-rh-identity: $IDENTITY"'
+        case _:
+            return ' -H "Authorization: Bearer $TOKEN"'
+
+
 def _stack(settings: Settings) -> str:
     if settings.stack is not None:
         return settings.stack
     if settings.llama_stack.url is not None:
-        return f"Llama Stack at {settings.llama_stack.url}"
+        where = urlsplit(settings.llama_stack.url)
+        return f"Llama Stack at {where.scheme}://{where.netloc.rpartition('@')[2]}{where.path}"
     if settings.openai.is_set:
         return f"embedded, model {settings.openai.model or 'of the server'}"
     return "embedded, answers from documents (no language model is configured)"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import click
 
 from agent.cli import exits
+from agent.cli.credentials import token_option
 from agent.cli.printer import Printer, state_name
 from agent.cli.remote import agent_at
 from agent.model import TaskState
@@ -41,6 +42,7 @@ def tasks() -> None:
     "--limit", type=click.IntRange(1), default=50, help="How many at most; 50 by default."
 )
 @_json
+@token_option
 def list_tasks(url: str, context: str, state: str | None, limit: int, as_json: bool) -> None:
     """List the tasks of the agent at URL, the latest first: id, state, time and context."""
     asyncio.run(_list(url, context, state, limit, as_json))
@@ -50,6 +52,7 @@ def list_tasks(url: str, context: str, state: str | None, limit: int, as_json: b
 @click.argument("url")
 @click.argument("task_id", metavar="ID")
 @_json
+@token_option
 def get(url: str, task_id: str, as_json: bool) -> None:
     """Show the task with this ID: its answer, and where it stands."""
     asyncio.run(_get(url, task_id, Printer(as_json)))
@@ -58,6 +61,7 @@ def get(url: str, task_id: str, as_json: bool) -> None:
 @tasks.command()
 @click.argument("url")
 @click.argument("task_id", metavar="ID")
+@token_option
 def cancel(url: str, task_id: str) -> None:
     """Cancel the task with this ID."""
     asyncio.run(_cancel(url, task_id))
@@ -67,6 +71,7 @@ def cancel(url: str, task_id: str) -> None:
 @click.argument("url")
 @click.argument("task_id", metavar="ID")
 @_json
+@token_option
 def watch(url: str, task_id: str, as_json: bool) -> None:
     """Print what the task with this ID does until it ends, or waits for input.
 

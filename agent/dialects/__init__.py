@@ -81,6 +81,9 @@ class Dialect(Encoder, Protocol):
     def deleted(self) -> bytes:
         """Write what deleting a configuration answers."""
 
+    def card(self, card: bytes) -> bytes:
+        """Write the extended card, which is in the JSON of the version."""
+
     def error_data(self, error: AgentError) -> Json:
         """Write the details of an error."""
 

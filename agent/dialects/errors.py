@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent import errors
 
 INTERNAL_ERROR = -32603
+_INTERNAL = (INTERNAL_ERROR, "INTERNAL_ERROR")
 
 # Codes from -32000 to -32099 that the specifications leave to the server: -32050 and below are ours.
 CODES: dict[type[errors.AgentError], tuple[int, str]] = {
@@ -29,15 +30,22 @@ CODES: dict[type[errors.AgentError], tuple[int, str]] = {
     errors.StateUnavailable: (-32052, "STATE_UNAVAILABLE"),
     errors.ServerStopping: (-32053, "SERVER_STOPPING"),
     errors.StreamEnded: (-32054, "STREAM_ENDED"),
+    errors.Unauthenticated: (-32055, "UNAUTHENTICATED"),
+    errors.PermissionDenied: (-32056, "PERMISSION_DENIED"),
+    errors.QuotaExceeded: (-32057, "QUOTA_EXCEEDED"),
+    errors.TooManyAttempts: (-32058, "TOO_MANY_ATTEMPTS"),
+    errors.TooManyStreams: (-32059, "TOO_MANY_STREAMS"),
+    errors.MalformedCredentials: (-32060, "MALFORMED_CREDENTIALS"),
+    errors.IdentityUnavailable: (-32061, "IDENTITY_UNAVAILABLE"),
     errors.KeyReused: (-32602, "KEY_REUSED"),
 }
 
 
 def error_code(error: errors.AgentError) -> int:
     """Return the JSON-RPC code; an error that callers should not know of is an internal error."""
-    return CODES.get(type(error), (INTERNAL_ERROR, ""))[0]
+    return (errors.by_kind(CODES, error) or _INTERNAL)[0]
 
 
 def error_reason(error: errors.AgentError) -> str:
     """Return the reason of ``google.rpc.ErrorInfo``."""
-    return CODES.get(type(error), (INTERNAL_ERROR, "INTERNAL_ERROR"))[1]
+    return (errors.by_kind(CODES, error) or _INTERNAL)[1]

@@ -161,6 +161,10 @@ class Dialect03:
         """Write null."""
         return b"null"
 
+    def card(self, card: bytes) -> bytes:
+        """Write an ``AgentCard``."""
+        return card
+
     def error_data(self, error: AgentError) -> dict[str, Json]:
         """Write the details of an error: free-form in 0.3."""
         if isinstance(error, InvalidParams):

@@ -171,6 +171,10 @@ class Dialect1:
         """Write ``google.protobuf.Empty``."""
         return b"{}"
 
+    def card(self, card: bytes) -> bytes:
+        """Write an ``AgentCard``."""
+        return card
+
     def error_data(self, error: AgentError) -> list[dict[str, Json]]:
         """Write the ``google.rpc`` details of an error (section 9.5)."""
         if isinstance(error, InvalidParams):

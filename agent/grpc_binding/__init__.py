@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from agent.errors import SettingsError
 
 if TYPE_CHECKING:
-    from agent.auth.base import Authenticator
+    from agent.auth.gate import Gate
     from agent.grpc_binding.server import GrpcServer
     from agent.operations import Operations
     from agent.settings import Settings
 
 
-def make_grpc(
-    settings: Settings, operations: Operations, authenticator: Authenticator
-) -> GrpcServer | None:
+def make_grpc(settings: Settings, operations: Operations, gate: Gate) -> GrpcServer | None:
     """Return the server for ``a2a.grpc_port``, not open yet; None when none is set.
 
     Raises ``SettingsError`` when the extra is not installed, or the TLS key cannot be read.
@@ -26,7 +24,7 @@ def make_grpc(
     check_grpc(settings)
     from agent.grpc_binding.server import GrpcServer
 
-    return GrpcServer(settings, operations, authenticator)
+    return GrpcServer(settings, operations, gate)
 
 
 def check_grpc(settings: Settings) -> None:

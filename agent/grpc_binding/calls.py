@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import grpc
 
-from agent.errors import StreamEnded, VersionNotSupported
+from agent.auth.base import Presented
+from agent.errors import InvalidRequest, PayloadTooLarge, StreamEnded, VersionNotSupported
 from agent.grpc_binding.messages import Binary, read, write
 from agent.grpc_binding.status import DETAILS, failure
+from agent.rpc_body import largest
 from agent.service_parameters import read_service_parameters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from agent.auth.base import Authenticator
+    from agent.auth.gate import Gate
     from agent.following import Numbered
     from agent.grpc_binding.rpcs import Protocol, Rpc
     from agent.operations import Asked, Operations
@@ -40,15 +43,16 @@ class Calls:
         self,
         protocol: Protocol,
         operations: Operations,
-        authenticator: Authenticator,
+        gate: Gate,
         settings: Settings,
     ) -> None:
         """``operations`` is the table that all bindings share."""
         self._protocol = protocol
         self._operations = operations
-        self._authenticator = authenticator
+        self._gate = gate
         self._strict = settings.a2a.strict_version
         self._idle = settings.limits.stream_idle_seconds
+        self._limits = settings.limits
         self._is_older = protocol.version == "0.3"
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -58,17 +62,21 @@ class Calls:
         )
 
     def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[bytes, bytes]:
-        if rpc.operation in self._operations.streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(rpc))
-        return grpc.unary_unary_rpc_method_handler(self._unary(rpc))
+        """Take requests as streams of one message, which look the same on the wire.
 
-    def _unary(self, rpc: Rpc) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        So who calls is asked before anything large is read, and not waited for without end.
+        """
+        if rpc.operation in self._operations.streaming:
+            return grpc.stream_stream_rpc_method_handler(self._streaming(rpc))
+        return grpc.stream_unary_rpc_method_handler(self._unary(rpc))
+
+    def _unary(self, rpc: Rpc) -> Callable[[object, Context], Awaitable[bytes]]:
         run = self._operations.unary[rpc.operation]
 
-        async def method(request: bytes, context: Context) -> bytes:
+        async def method(_messages: object, context: Context) -> bytes:
             try:
                 asked = await self._asked(context)
-                params = read(rpc.request, request)
+                params = self._read(rpc, await self._message(context))
                 return write(rpc.response, await run(rpc.dialect, asked, params))
             except Exception as exc:  # noqa: BLE001 - the outermost handler of a call
                 error = exc
@@ -76,13 +84,14 @@ class Calls:
 
         return method
 
-    def _streaming(self, rpc: Rpc) -> Callable[[bytes, Context], Awaitable[None]]:
+    def _streaming(self, rpc: Rpc) -> Callable[[object, Context], Awaitable[None]]:
         run = self._operations.streaming[rpc.operation]
 
-        async def method(request: bytes, context: Context) -> None:
+        async def method(_messages: object, context: Context) -> None:
             try:
                 asked = await self._asked(context)
-                followed, encoder = await run(rpc.dialect, asked, read(rpc.request, request))
+                params = self._read(rpc, await self._message(context))
+                followed, encoder = await run(rpc.dialect, asked, params)
                 binary = Binary(encoder, rpc.response)
                 return await write_all(context, followed.follow(binary, self._idle))
             except Exception as exc:  # noqa: BLE001 - the outermost handler of a call
@@ -94,8 +103,9 @@ class Calls:
     async def _asked(self, context: Context) -> Asked:
         """Read the metadata, and answer with the extensions in use; raises ``AgentError``."""
         headers = _headers(context)
+        shown = Presented(headers, address=_address(context), surface="grpc")
+        caller = await self._gate.caller(shown)
         parameters = read_service_parameters(headers)
-        caller = await self._authenticator.caller(headers)
         parameters.check_version()
         self._check_strictly(parameters.version)
         asked = self._operations.asked(caller, parameters)
@@ -103,6 +113,27 @@ class Calls:
             name = "x-a2a-extensions" if self._is_older else "a2a-extensions"
             await context.send_initial_metadata(((name, ", ".join(asked.extensions)),))
         return asked
+
+    async def _message(self, context: Context) -> bytes:
+        """Read the request. Raises ``InvalidRequest`` when there is none, or none in time."""
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                message: object = await context.read()
+        except TimeoutError as exc:
+            raise InvalidRequest("The request did not arrive in time") from exc
+        if not isinstance(message, bytes):
+            raise InvalidRequest("The request has no message")
+        return message
+
+    def _read(self, rpc: Rpc, message: bytes) -> bytes:
+        """Return the request as JSON; raises ``PayloadTooLarge`` as well.
+
+        grpc has one bound for all methods, so what is too large for this one has been received.
+        """
+        most = largest(rpc.operation, self._limits.body_bytes)
+        if len(message) > most:
+            raise PayloadTooLarge(f"The request is larger than {most} bytes")
+        return read(rpc.request, message, self._limits.body_values)
 
     def _check_strictly(self, version: str) -> None:
         # None named is 0.3 (1.0 section 3.6.2).
@@ -115,6 +146,8 @@ class Calls:
     async def _fail[T](self, context: Context, error: Exception) -> T:
         failed = failure(error, named=self._is_older)
         trailing = (*(context.trailing_metadata() or ()), (DETAILS, failed.details))
+        if challenge := getattr(error, "challenge", ""):
+            trailing = (*trailing, ("www-authenticate", challenge))
         return await context.abort(failed.code, failed.message, trailing)
 
 
@@ -125,6 +158,14 @@ def _headers(context: Context) -> Mapping[str, str]:
         if isinstance(value, str):
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+def _address(context: Context) -> str:
+    """Return the peer's address: gRPC says ``ipv4:127.0.0.1:50051`` and ``ipv6:%5B::1%5D:50051``."""
+    family, _, rest = context.peer().partition(":")
+    if family not in {"ipv4", "ipv6"}:
+        return ""
+    return unquote(rest.rpartition(":")[0]).strip("[]")
 
 
 async def write_all(

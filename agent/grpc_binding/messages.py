@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,12 +12,13 @@ from google.protobuf.json_format import (
     ParseError,
     SerializeToJsonError,
 )
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
-from agent.errors import InvalidRequest, UnsupportedOperation
+from agent.errors import InvalidRequest, PayloadTooLarge, UnsupportedOperation
+from agent.rpc_body import TOO_MANY
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    from collections.abc import Iterable
 
     from agent.dialects import Encoder
     from agent.model import Event, Json
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
 _EXACT = 2**53
 
 
-def read(kind: type[Message], body: bytes) -> bytes:
-    """Return a message of ``kind`` as JSON; raises ``InvalidRequest`` for what cannot be one."""
+def read(kind: type[Message], body: bytes, most_values: int) -> bytes:
+    """Return a message of ``kind`` as JSON.
+
+    Raises ``InvalidRequest`` for what cannot be one, ``PayloadTooLarge`` for more than ``most_values``.
+    """
     try:
-        value = MessageToDict(kind.FromString(body))
+        message = kind.FromString(body)
+        if len(body) > most_values and _left(message, most_values) < 0:
+            raise PayloadTooLarge(TOO_MANY.format(most_values))
+        value = MessageToDict(message)
     except DecodeError as exc:
         raise InvalidRequest(
             "The request is no message of this method, or nested too deep"
@@ -64,6 +72,29 @@ class Binary:
     def event(self, event: Event) -> bytes:
         """Write an event."""
         return write(self._kind, self._encoder.event(event))
+
+
+def _left(message: Message, most: int) -> int:
+    """Return what is left of ``most`` after the values of a message; less than none ends the count."""
+    for _, value in message.ListFields():
+        most -= 1
+        if isinstance(value, Mapping):
+            most = _left_of(value.values(), most - len(value))
+        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            most = _left_of(value, most)
+        else:
+            most = _left_of((value,), most)
+        if most < 0:
+            break
+    return most
+
+
+def _left_of(values: Iterable[object], most: int) -> int:
+    for value in values:
+        most = _left(value, most - 1) if isinstance(value, Message) else most - 1
+        if most < 0:
+            break
+    return most
 
 
 def _with_integers(value: Json) -> Json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
+from agent.card_security import requirements_1_0, schemes_1_0
 from agent.dialects.read import not_negative, read
 from agent.dialects.v0_3_proto import Dialect03Proto
 from agent.errors import InvalidParams
@@ -86,6 +87,13 @@ class Dialect03Grpc(Dialect03Proto):
             page_size=not_negative(asked.page_size, "pageSize") or 0,
             page_token=asked.page_token,
         )
+
+    def card(self, card: bytes) -> bytes:
+        """Write an ``AgentCard``, whose security the file has as 1.0 has it."""
+        written = msgspec.json.decode(card)
+        schemes = written.pop("securitySchemes", {})
+        written |= {"securitySchemes": schemes_1_0(schemes), "security": requirements_1_0(schemes)}
+        return msgspec.json.encode(written)
 
 
 def _task(name: str) -> str:

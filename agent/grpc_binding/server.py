@@ -12,12 +12,12 @@ import grpc
 from agent.errors import SettingsError
 from agent.grpc_binding.calls import Calls
 from agent.grpc_binding.rpcs import protocols
+from agent.transport.tls import read_key_pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
-    from agent.auth.base import Authenticator
+    from agent.auth.gate import Gate
     from agent.operations import Operations
     from agent.settings import Settings
     from agent.settings.lcs import Tls
@@ -27,6 +27,11 @@ logger = logging.getLogger(__name__)
 END_SECONDS = 2.0
 """How long calls have, when the tasks are stopped, to hear of it."""
 
+METADATA_BYTES = 64 * 1024
+"""As much as the head of an HTTP request may have."""
+
+# How long a connection stays without a call.
+IDLE_MILLISECONDS = 65_000
 # Callers that keep a quiet connection alive may ping as often as this; grpc's own bound is five minutes.
 _PING_MILLISECONDS = 10_000
 
@@ -34,17 +39,15 @@ _PING_MILLISECONDS = 10_000
 class GrpcServer:
     """``A2AService`` of both versions on one port."""
 
-    def __init__(
-        self, settings: Settings, operations: Operations, authenticator: Authenticator
-    ) -> None:
+    def __init__(self, settings: Settings, operations: Operations, gate: Gate) -> None:
         """Nothing listens before ``serving``. Raises ``SettingsError`` when the TLS key cannot be read."""
         self._address = _address(settings)
         self._credentials = _credentials(settings.service.tls_config)
         self._options = _options(settings)
+        self._most_calls = settings.limits.connections
         self._drain_seconds = settings.a2a.drain_seconds
         self._handlers = [
-            Calls(protocol, operations, authenticator, settings).handlers()
-            for protocol in protocols()
+            Calls(protocol, operations, gate, settings).handlers() for protocol in protocols()
         ]
 
     @asynccontextmanager
@@ -54,7 +57,7 @@ class GrpcServer:
         In the end no more calls are taken, and those that run have ``a2a.drain_seconds``. What still
         runs then waits for tasks, which ``stop_tasks`` ends.
         """
-        server = grpc.aio.server(options=self._options)
+        server = grpc.aio.server(options=self._options, maximum_concurrent_rpcs=self._most_calls)
         server.add_generic_rpc_handlers(self._handlers)
         try:
             self._listen(server)
@@ -93,6 +96,12 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.limits.body_bytes),
         ("grpc.max_send_message_length", -1),
+        # Below the first grpc takes all, above the second none, and between them some, by chance.
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+        ("grpc.max_allowed_incoming_connections", settings.limits.connections),
+        ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
+        ("grpc.server_handshake_timeout_ms", int(settings.limits.head_seconds * 1000) or 1),
         # Several processes share a port only if all say so; one alone would rather know that it is taken.
         ("grpc.so_reuseport", int(settings.service.workers > 1)),
         ("grpc.keepalive_time_ms", keep_alive),
@@ -101,30 +110,6 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials | None:
-    """Return those of HTTPS, if there are any."""
-    if tls.tls_certificate_path is None or tls.tls_key_path is None:
-        return None
-    try:
-        certificate, key = tls.tls_certificate_path.read_bytes(), tls.tls_key_path.read_bytes()
-    except OSError as exc:
-        raise SettingsError("service.tls_config", "the files cannot be read") from exc
-    if tls.tls_key_password is not None:
-        key = _decrypted(key, tls.tls_key_password)
-    return grpc.ssl_server_credentials([(key, certificate)])
-
-
-def _decrypted(key: bytes, password: Path) -> bytes:
-    """Return the key without its password, of which grpc knows nothing."""
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-        load_pem_private_key,
-    )
-
-    try:
-        loaded = load_pem_private_key(key, password.read_text().strip().encode())
-    except (OSError, ValueError, TypeError) as exc:
-        problem = "does not open service.tls_config.tls_key_path"
-        raise SettingsError("service.tls_config.tls_key_password", problem) from exc
-    return loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    """Return those of HTTPS, if there are any; grpc knows nothing of passwords."""
+    pair = read_key_pair(tls)
+    return None if pair is None else grpc.ssl_server_credentials([pair])

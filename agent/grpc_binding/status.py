@@ -47,6 +47,13 @@ CODES: dict[type[errors.AgentError], StatusCode] = {
     errors.ServerStopping: StatusCode.UNAVAILABLE,
     errors.StreamEnded: StatusCode.ABORTED,
     errors.KeyReused: StatusCode.ALREADY_EXISTS,
+    errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
+    errors.MalformedCredentials: StatusCode.INVALID_ARGUMENT,
+    errors.PermissionDenied: StatusCode.PERMISSION_DENIED,
+    errors.QuotaExceeded: StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooManyAttempts: StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooManyStreams: StatusCode.RESOURCE_EXHAUSTED,
+    errors.IdentityUnavailable: StatusCode.UNAVAILABLE,
 }
 
 
@@ -69,7 +76,7 @@ def failure(error: Exception, *, named: bool = False) -> Failure:
         return _internal(error, named=named)
     reason = error_reason(error)
     return _failure(
-        CODES.get(type(error), StatusCode.UNKNOWN),
+        errors.by_kind(CODES, error) or StatusCode.UNKNOWN,
         f"{_name(reason)}: {error.message}" if named else error.message,
         *_details(error, reason),
     )

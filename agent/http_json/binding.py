@@ -26,25 +26,24 @@ from agent.http_json.status import (
     wrong_method,
 )
 from agent.jsonrpc import LATEST, of_version
-from agent.rpc_body import Disconnected, is_json, read_body
-from agent.service_parameters import headers_of, read_service_parameters
+from agent.rpc_body import Disconnected, check_values, is_json, largest, read_body
+from agent.service_parameters import headers_of, presented, read_service_parameters
 from agent.sse import stream_events
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from agent.auth.base import Authenticator
+    from agent.auth.base import Presented
+    from agent.auth.gate import Gate
     from agent.dialects import Encoder
     from agent.following import Followed
     from agent.operations import Asked, Operations
-    from agent.service import Service
     from agent.service_parameters import ServiceParameters
     from agent.settings import Settings
 
     # Nothing is said to whom has gone; an empty body says that all is done.
     type Said = bytes | tuple[Followed, Encoder] | Problem | None
 
-_OURS = frozenset({"delete", "delete_context"})
 _BODY_OPTIONAL = frozenset({"cancel", "subscribe"})
 
 
@@ -56,6 +55,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     query: bytes
     may_have_body: bool
+    presented: Presented
 
     @property
     def needs_body(self) -> bool:
@@ -69,15 +69,14 @@ class HttpJson:
     def __init__(
         self,
         operations: Operations,
-        service: Service,
-        authenticator: Authenticator,
+        gate: Gate,
         settings: Settings,
     ) -> None:
-        """``service`` is for what is not an operation of A2A: deleting."""
+        """``operations`` is the table that all bindings share."""
         self._operations = operations
-        self._service = service
-        self._authenticator = authenticator
+        self._gate = gate
         self._body_bytes = settings.limits.body_bytes
+        self._body_values = settings.limits.body_values
         self._keep_alive = settings.a2a.keep_alive_seconds
         self._idle = settings.limits.stream_idle_seconds
         self._strict = settings.a2a.strict_version
@@ -100,7 +99,8 @@ class HttpJson:
             reply.headers.append((b"allow", ", ".join(target.methods).encode()))
             return await reply.nothing()
         operation = target.operations["GET" if method == "HEAD" else method]
-        request = Request(target, operation, headers, scope["query_string"], method == "POST")
+        query, shown = scope["query_string"], presented(scope, headers, "http+json")
+        request = Request(target, operation, headers, query, method == "POST", shown)
         return await self._answer(request, reply, receive)
 
     async def _answer(self, request: Request, reply: Reply, receive: Receive) -> None:
@@ -126,8 +126,8 @@ class HttpJson:
     async def _said(self, request: Request, reply: Reply, receive: Receive) -> Said:
         headers = request.headers
         try:
+            caller = await self._gate.caller(request.presented)
             parameters = read_service_parameters(headers, request.query)
-            caller = await self._authenticator.caller(headers)
             body = await self._body(request, receive)
             asked = self._operations.asked(caller, parameters)
             reply.echo(asked.extensions)
@@ -144,9 +144,11 @@ class HttpJson:
         if not request.may_have_body:
             return b""
         headers = request.headers
-        body = await read_body(receive, self._body_bytes, headers.get("content-length"))
+        most = largest(request.operation, self._body_bytes)
+        body = await read_body(receive, most, headers.get("content-length"))
         if (body or request.needs_body) and not is_json(headers.get("content-type", "")):
             raise WrongContentType
+        check_values(body, self._body_values)
         return body
 
     def _check_version(self, request: Request, parameters: ServiceParameters) -> None:
@@ -160,8 +162,9 @@ class HttpJson:
     async def _done(self, request: Request, reply: Reply, asked: Asked, body: bytes) -> Said:
         target, operation = request.target, request.operation
         query = query_of(request.query)
-        if operation in _OURS:
-            await self._delete(operation, asked, from_query(operation, target, query))
+        if operation in self._operations.ours:
+            params = from_query(operation, target, query)
+            await self._operations.ours[operation](LATEST, asked, params)
             return b""
         check_body(body)
         dialect = dialect_of(target, operation, body, single(query, "shape"))
@@ -177,10 +180,3 @@ class HttpJson:
             if token:
                 reply.headers.append((b"link", next_page(request.query, token).encode()))
         return answer
-
-    async def _delete(self, operation: str, asked: Asked, params: bytes) -> None:
-        named = LATEST.read_task(params)
-        if operation == "delete":
-            await self._service.delete(asked.caller, named)
-        else:
-            await self._service.delete_context(asked.caller, named.id, named.tenant)

@@ -47,6 +47,8 @@ class Reply:
         """Answer with an error."""
         if problem.retry_after is not None:
             self.headers.append((b"retry-after", b"%d" % problem.retry_after))
+        if problem.challenge:
+            self.headers.append((b"www-authenticate", problem.challenge.encode("latin-1")))
         if problem.allow:
             self.headers.append((b"allow", problem.allow.encode()))
         await self.json(problem.written(named=self.named), problem.code)

@@ -12,9 +12,8 @@ from agent.http_json.paths import Paths, path_of
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from agent.auth.base import Authenticator
+    from agent.auth.gate import Gate
     from agent.operations import Operations
-    from agent.service import Service
     from agent.settings import Settings
 
 _TARGET = "http_json.target"
@@ -26,12 +25,11 @@ class HttpJsonRoute(BaseRoute):
     def __init__(
         self,
         operations: Operations,
-        service: Service,
-        authenticator: Authenticator,
+        gate: Gate,
         settings: Settings,
     ) -> None:
-        """``service`` is for what is not an operation of A2A: deleting."""
-        self._binding = HttpJson(operations, service, authenticator, settings)
+        """``operations`` is the table that all bindings share."""
+        self._binding = HttpJson(operations, gate, settings)
         self._paths = Paths(settings.a2a.tenants)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

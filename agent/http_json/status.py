@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from agent import errors
 from agent.dialects.errors import INTERNAL_ERROR, error_code, error_reason
+from agent.trail import current_request_id
 
 if TYPE_CHECKING:
     from agent.model import Json
@@ -49,6 +49,13 @@ STATUS: dict[type[errors.AgentError], tuple[int, str]] = {
     errors.ServerStopping: (_UNAVAILABLE, "UNAVAILABLE"),
     errors.StreamEnded: (409, "ABORTED"),
     errors.KeyReused: (409, "ALREADY_EXISTS"),
+    errors.Unauthenticated: (401, "UNAUTHENTICATED"),
+    errors.MalformedCredentials: _INVALID,
+    errors.PermissionDenied: (403, "PERMISSION_DENIED"),
+    errors.QuotaExceeded: (429, "RESOURCE_EXHAUSTED"),
+    errors.TooManyAttempts: (429, "RESOURCE_EXHAUSTED"),
+    errors.TooManyStreams: (429, "RESOURCE_EXHAUSTED"),
+    errors.IdentityUnavailable: (_UNAVAILABLE, "UNAVAILABLE"),
 }
 # Where the name of an error does not follow from its reason.
 _NAMES = {
@@ -68,6 +75,7 @@ class Problem(msgspec.Struct, frozen=True):
     more: tuple[Json, ...] = ()
     retry_after: int | None = None
     allow: str = ""
+    challenge: str = ""
 
     def written(self, *, named: bool) -> bytes:
         """Return the body; ``named`` adds what the SDKs of 0.3 look for."""
@@ -88,7 +96,7 @@ def describe(error: errors.AgentError) -> Problem:
     """Translate an error outward."""
     if error_code(error) == INTERNAL_ERROR:
         return unexpected(error)
-    code, status = STATUS.get(type(error), _INTERNAL)
+    code, status = errors.by_kind(STATUS, error) or _INTERNAL
     retry_after: int | None = getattr(error, "retry_after", None)
     if retry_after is None and code == _UNAVAILABLE:
         retry_after = RETRY_SECONDS
@@ -98,12 +106,20 @@ def describe(error: errors.AgentError) -> Problem:
         more.append({"@type": f"{_TYPE}BadRequest", "fieldViolations": [violation]})
     if retry_after is not None:
         more.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{retry_after}s"})
-    return Problem(code, status, error_reason(error), error.message, tuple(more), retry_after)
+    return Problem(
+        code,
+        status,
+        error_reason(error),
+        error.message,
+        tuple(more),
+        retry_after,
+        challenge=getattr(error, "challenge", ""),
+    )
 
 
 def unexpected(error: BaseException) -> Problem:
     """Log an error that is not the caller's; the caller gets the id it is logged under."""
-    request_id = secrets.token_hex(8)
+    request_id = current_request_id()
     logger.error("Internal error %s", request_id, exc_info=error)
     info = {"@type": f"{_TYPE}RequestInfo", "requestId": request_id}
     return Problem(*_INTERNAL, "INTERNAL_ERROR", "Internal error", (info,))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from a2a_state.database import Database
     from a2a_state.tasks import Tasks
-    from agent.model import Caller
+    from agent.caller import Caller
     from agent.outgoing.guard import Resolve
     from agent.settings import Settings
     from agent.signing import SigningKey

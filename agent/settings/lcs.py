@@ -1,10 +1,12 @@
 """The sections of LCS's configuration file, as LCS names them."""
 
+import re
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
-from agent.settings.databases import Postgres, SQLite
+from agent.settings.header_names import HEADERS, problems_of_names
 from agent.settings.section import (
     Count,
     FilePath,
@@ -16,9 +18,10 @@ from agent.settings.section import (
     Section,
     Text,
     Whole,
-    allow_one,
     require,
 )
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
 
 class Tls(Section):
@@ -36,18 +39,29 @@ class Tls(Section):
 
 
 class Cors(Section):
-    """What browsers on other origins may do."""
+    """What browsers on other origins may do.
 
-    allow_origins: tuple[str, ...] = ("*",)
+    Without ``allow_origins`` any may where callers must authenticate, and none where they need not.
+    """
+
+    allow_origins: tuple[str, ...] | None = None
     allow_credentials: bool = False
     allow_methods: tuple[str, ...] = ("*",)
     allow_headers: tuple[str, ...] = ("*",)
 
     @model_validator(mode="after")
     def _credentials_need_origins(self) -> Self:
-        if self.allow_credentials and "*" in self.allow_origins:
+        if self.allow_credentials and "*" in (self.allow_origins or "*"):
             raise Problems({"allow_credentials": "needs allow_origins without *"})
         return self
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for origin in value or ():
+            if origin not in {"*", "null"} and not _ORIGIN.fullmatch(origin):
+                raise ValueError("an origin is scheme://host[:port], without a path; * is any")
+        return value
 
 
 class Service(Section):
@@ -63,6 +77,8 @@ class Service(Section):
     tls_config: Tls = Tls()
     root_path: str = ""
     cors: Cors = Cors()
+    hsts_seconds: Annotated[Whole, Field(ge=0)] | None = 31_536_000
+    trusted_proxies: tuple[str, ...] = ()
 
     @field_validator("base_url")
     @classmethod
@@ -70,6 +86,17 @@ class Service(Section):
         if value and ("?" in value or "#" in value):
             raise ValueError("must not have a query or a fragment")
         return value.rstrip("/") if value else None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for each in value if value != ("*",) else ():
+                ip_network(each)
+        except ValueError:
+            problem = "must be addresses such as 10.0.0.5, networks such as 10.1.0.0/16, or * alone"
+            raise ValueError(problem) from None
+        return value
 
     @field_validator("root_path")
     @classmethod
@@ -146,6 +173,17 @@ class McpServer(Section):
     timeout: Count | None = None
     require_approval: Approval = "never"
 
+    @field_validator("authorization_headers")
+    @classmethod
+    def _can_be_sent(cls, value: dict[str, str]) -> dict[str, str]:
+        if len(value) > HEADERS:
+            raise ValueError(f"must hold {HEADERS} headers at most")
+        problems = problems_of_names(list(value))
+        problems |= {name: "must not be empty" for name, source in value.items() if not source}
+        if problems:
+            raise Problems(problems)
+        return value
+
     def wants_approval(self, tool: str) -> bool:
         """Whether calls of a tool wait for approval."""
         asked = self.require_approval
@@ -192,39 +230,6 @@ class Inference(Section):
     def _provider_has_model(self) -> Self:
         if self.default_provider:
             require(self, "default_model", because="default_provider")
-        return self
-
-
-class QuotaLimiter(Section):
-    """How many tokens a user or the whole cluster may spend in a period."""
-
-    type: Literal["user_limiter", "cluster_limiter"]
-    name: Text
-    initial_quota: Annotated[Whole, Field(ge=0)]
-    quota_increase: Annotated[Whole, Field(ge=0)]
-    period: Text
-
-
-class QuotaScheduler(Section):
-    """When quotas are looked at; seconds."""
-
-    period: Count = 1
-    database_reconnection_count: Count = 10
-    database_reconnection_delay: Count = 1
-
-
-class QuotaHandlers(Section):
-    """Limits on tokens, and where what was spent is kept."""
-
-    sqlite: SQLite | None = None
-    postgres: Postgres | None = None
-    limiters: tuple[QuotaLimiter, ...] = ()
-    scheduler: QuotaScheduler = QuotaScheduler()
-    enable_token_history: bool = False
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        allow_one(self, "sqlite", "postgres")
         return self
 
 

@@ -81,17 +81,26 @@ class Limits(Section):
     """How much is too much."""
 
     body_bytes: Count = 16 * 1024 * 1024
+    body_values: Count = 500_000
+    head_seconds: Seconds = 10.0
+    body_seconds: Seconds = 60.0
+    connections: Count = 4096
     parts: Count = 100
     file_bytes: Count = 10 * 1024 * 1024
     id_chars: Count = 256
     turn_seconds: Seconds = 600.0
     turn_bytes: Count = 64 * 1024 * 1024
+    answer_bytes: Count = 16 * 1024 * 1024
     running_tasks: Count = 1000
     running_tasks_per_owner: Count = 100
+    running_bytes: Count = 1024 * 1024 * 1024
+    running_bytes_per_owner: Count = 128 * 1024 * 1024
     queue_seconds: Annotated[Number, Field(ge=0)] = 10.0
     stream_idle_seconds: Seconds = 3600.0
+    streams_per_owner: Count = 200
     history_messages: Count = 1000
     referenced_tasks: Count = 10
+    auth_failures_per_minute: Count = 30
 
 
 class Extension(Section):

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, field_validator
 
 from agent.settings.access import Authentication, Authorization
+from agent.settings.audit import Audit
 from agent.settings.databases import A2AState, ConversationCache, Database
 from agent.settings.lcs import (
     AzureEntraId,
@@ -13,7 +14,6 @@ from agent.settings.lcs import (
     Inference,
     LlamaStack,
     McpServer,
-    QuotaHandlers,
     Service,
     Solr,
     Splunk,
@@ -21,6 +21,7 @@ from agent.settings.lcs import (
 )
 from agent.settings.own import A2A, Agent, Limits, OpenAI
 from agent.settings.push import Push
+from agent.settings.quotas import QuotaHandlers
 from agent.settings.retention import Retention
 from agent.settings.section import FilePath, Section, Text
 
@@ -65,6 +66,7 @@ class Settings(Section):
     a2a: A2A = A2A()
     push: Push = Push()
     retention: Retention = Retention()
+    audit: Audit = Audit()
 
     @field_validator("mcp_servers")
     @classmethod

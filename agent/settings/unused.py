@@ -6,7 +6,6 @@ from agent.settings.settings import Settings
 
 UNUSED = (
     "service.auth_enabled",
-    "service.cors",
     "llama_stack.library_client_config_path",
     "user_data_collection",
     "database",
@@ -15,7 +14,6 @@ UNUSED = (
     "customization.custom_profile",
     "conversation_cache",
     "byok_rag",
-    "quota_handlers",
     "azure_entra_id",
     "splunk",
     "deployment_environment",

@@ -2,11 +2,13 @@
 
 from agent.stacks.base import BaseStack, Health, Model, Stack
 from agent.stacks.turn import (
+    NO_CREDENTIALS,
     Answer,
     ArtifactPart,
     AuthRequired,
     Citation,
     ClientTool,
+    Credentials,
     DataPart,
     DirectMessage,
     Failed,
@@ -29,12 +31,14 @@ from agent.stacks.turn import (
 )
 
 __all__ = [
+    "NO_CREDENTIALS",
     "Answer",
     "ArtifactPart",
     "AuthRequired",
     "BaseStack",
     "Citation",
     "ClientTool",
+    "Credentials",
     "DataPart",
     "DirectMessage",
     "Failed",

@@ -24,6 +24,8 @@ from agent.stacks.agents_api_agent import (
     RemoteAgent,
     find_or_create,
     mcp_headers,
+    provider_data,
+    toolgroups_of,
 )
 from agent.stacks.agents_api_events import TurnReader, completed
 from agent.stacks.agents_api_messages import documents_of, message_of
@@ -35,15 +37,23 @@ from agent.stacks.client import (
     ToolGroupUnknown,
     translating,
 )
-from agent.stacks.mcp_access import CredentialsNeeded, refusing
-from agent.stacks.mcp_headers import check_mcp_headers
+from agent.stacks.mcp_access import CredentialsNeeded, forgetting, refusing, usable
+from agent.stacks.mcp_headers import OAUTH, takes
 from agent.stacks.response_format import response_format
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from agent.settings import Settings
-    from agent.stacks.turn import Json, Owner, TurnCompleted, TurnEvent, TurnRequest
+    from agent.settings.lcs import McpServer
+    from agent.stacks.turn import (
+        Credentials,
+        Json,
+        Owner,
+        TurnCompleted,
+        TurnEvent,
+        TurnRequest,
+    )
 
 _ID = re.compile(r"[\w-]+", re.ASCII)  # ids become segments of a path
 
@@ -64,7 +74,6 @@ class AgentsApiStack(LlamaStackCatalogue):
     @override
     async def open(self) -> None:
         """Build the client; the agent is found when it is first needed, the server may be down."""
-        check_mcp_headers(self.settings)
         for index, server in enumerate(self.settings.mcp_servers):
             if server.require_approval != "never":
                 raise SettingsError(
@@ -89,29 +98,37 @@ class AgentsApiStack(LlamaStackCatalogue):
         reader = TurnReader({tool.name for tool in agent.client_tools}, agent.max_infer_iters)
         await self._check(request)
         try:
-            async with aclosing(self._stream(request)) as chunks:
-                async for chunk in chunks:
-                    for event in reader.read(chunk):
-                        yield event
-                    if reader.ended:
-                        return
+            servers = await usable(self.settings.mcp_servers, request.credentials)
+            shown = await mcp_headers(servers, request.credentials)
+            with forgetting(value for headers in shown.values() for value in headers.values()):
+                async with aclosing(self._stream(request, servers, shown)) as chunks:
+                    async for chunk in chunks:
+                        for event in reader.read(chunk):
+                            yield event
+                        if reader.ended:
+                            return
+        except CredentialsNeeded as exc:
+            yield exc.event
         except StackError as exc:
             at_tool = reader.at_tool or isinstance(exc, ToolGroupUnknown | ToolAccessRefused)
-            needed = await self._credentials_needed(exc) if at_tool else None
+            needed = await self._needed(exc, request.credentials) if at_tool else None
             if needed is None:
                 raise
             yield needed.event
         else:
             raise TurnFailed("The stack broke off the answer.")
 
-    async def _credentials_needed(self, error: StackError) -> CredentialsNeeded | None:
+    async def _needed(
+        self, error: StackError, credentials: Credentials
+    ) -> CredentialsNeeded | None:
         """Find the MCP server that wants credentials: the server's words name it, or it is asked."""
         servers = self.settings.mcp_servers
         if isinstance(error, ToolAccessRefused):
             for server in servers:
                 if f"'{server.url}'" in str(error.__cause__):
-                    return CredentialsNeeded(server)
-        return await refusing(servers)
+                    asked = await refusing([server], credentials) if takes(server, OAUTH) else None
+                    return asked or CredentialsNeeded(server)
+        return await refusing(servers, credentials)
 
     @override
     async def outcome(self, conversation_id: str, turn_id: str) -> TurnCompleted | None:
@@ -177,14 +194,23 @@ class AgentsApiStack(LlamaStackCatalogue):
                 "on this Llama Stack an agent's model is fixed in its configuration."
             )
 
-    async def _stream(self, request: TurnRequest) -> AsyncGenerator[Json]:
-        """Yield the decoded chunks of the turn."""
+    async def _stream(
+        self,
+        request: TurnRequest,
+        servers: Sequence[McpServer],
+        shown: Mapping[str, Mapping[str, str]],
+    ) -> AsyncGenerator[Json]:
+        """Yield the decoded chunks of the turn, which has these MCP servers."""
         # importing it takes a second, so not with the module
         from llama_stack_client import AsyncStream
 
         agent_id, session_id = _ids(request.conversation_id)
         turns = self.client.alpha.agents.turn.with_streaming_response
-        headers = await mcp_headers(self.settings)
+        headers = provider_data(shown)
+        more: Any = {}
+        if any(map(takes, servers)):
+            # They are no part of the agent, which all callers share; this takes the place of its groups.
+            more["toolgroups"] = toolgroups_of(self.settings, servers)
         with translating():
             results = await self._tool_responses(request)
             if request.resume and results:
@@ -206,6 +232,7 @@ class AgentsApiStack(LlamaStackCatalogue):
                     documents=documents,
                     stream=True,
                     extra_headers=headers,
+                    **more,
                 )
             async with opening as answer:
                 # plain JSON: the client's own models hide error chunks and cost more than the rest

@@ -12,15 +12,16 @@ import msgspec
 from agent.errors import ModelNotFound
 from agent.stacks.catalogue import answer_as
 from agent.stacks.client import translating
-from agent.stacks.mcp_headers import headers_of
+from agent.stacks.mcp_headers import headers_of, takes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llama_stack_client import AsyncLlamaStackClient
 
     from agent.settings import Settings
-    from agent.stacks.turn import Json
+    from agent.settings.lcs import McpServer
+    from agent.stacks.turn import Credentials, Json
 
 _log = logging.getLogger(__name__)
 
@@ -87,11 +88,11 @@ async def find_or_create(
 def config_of(settings: Settings, model: str) -> dict[str, Json]:
     """Return the agent's configuration; its name changes with everything else in it."""
     agent = settings.agent
-    groups = [group if isinstance(group, str) else group.model_dump() for group in agent.toolgroups]
+    for_everybody = [server for server in settings.mcp_servers if not takes(server)]
     config: dict[str, Json] = {
         "model": model,
         "instructions": settings.instructions,
-        "toolgroups": groups + [f"mcp::{server.name}" for server in settings.mcp_servers],
+        "toolgroups": toolgroups_of(settings, for_everybody),
         "input_shields": list(agent.input_shields),
         "output_shields": list(agent.output_shields),
         "client_tools": [tool.model_dump() for tool in agent.client_tools],
@@ -102,6 +103,18 @@ def config_of(settings: Settings, model: str) -> dict[str, Json]:
     canonical = msgspec.json.encode(config, order="deterministic")
     digest = hashlib.sha256(canonical).hexdigest()[:12]
     return config | {"name": f"{agent.name}-{digest}"}
+
+
+def toolgroups_of(settings: Settings, servers: Sequence[McpServer]) -> list[Json]:
+    """Return the tool groups of the settings; of MCP servers only those of ``servers``."""
+    names = [f"mcp::{server.name}" for server in servers]
+    left_out = {f"mcp::{server.name}" for server in settings.mcp_servers}.difference(names)
+    groups: list[Json] = []
+    for group in settings.agent.toolgroups:
+        name = group if isinstance(group, str) else group.name
+        if name.partition("/")[0] not in left_out:
+            groups.append(group if isinstance(group, str) else group.model_dump())
+    return groups + names
 
 
 def _sampling(temperature: float | None, max_tokens: int | None) -> dict[str, Json]:
@@ -165,12 +178,19 @@ async def _register_mcp_servers(client: AsyncLlamaStackClient, settings: Setting
             _log.warning("Llama Stack has %s with another URL, which stays in use", group_id)
 
 
-async def mcp_headers(settings: Settings) -> dict[str, str]:
-    """Return the header that tells Llama Stack what to show to MCP servers, read anew each time."""
+async def mcp_headers(
+    servers: Sequence[McpServer], credentials: Credentials
+) -> dict[str, dict[str, str]]:
+    """Return the headers for MCP servers by their URL, made anew for each turn."""
     headers: dict[str, dict[str, str]] = {}
-    for server in settings.mcp_servers:
-        if shown := await headers_of(server):
-            headers[server.url] = shown
+    for server in servers:
+        if shown := await headers_of(server, credentials):
+            headers[server.url] = headers.get(server.url, {}) | shown
+    return headers
+
+
+def provider_data(headers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return the header that tells Llama Stack what to show to MCP servers."""
     if not headers:
         return {}
     return {"X-LlamaStack-Provider-Data": json.dumps({"mcp_headers": headers}, ensure_ascii=True)}

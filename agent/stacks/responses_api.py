@@ -17,8 +17,7 @@ from agent.errors import InvalidAgentResponse, ModelNotFound, StackError, TurnFa
 from agent.stacks.base import Model
 from agent.stacks.catalogue import LlamaStackCatalogue
 from agent.stacks.client import ConversationLost, translating
-from agent.stacks.mcp_access import refusing
-from agent.stacks.mcp_headers import check_mcp_headers
+from agent.stacks.mcp_access import CredentialsNeeded, forgetting, refusing, usable
 from agent.stacks.responses_api_events import Translation
 from agent.stacks.responses_api_request import (
     answers_of,
@@ -26,6 +25,7 @@ from agent.stacks.responses_api_request import (
     body_of,
     input_of,
     mcp_tools,
+    shown_in,
     unusable_toolgroups,
 )
 from agent.stacks.responses_api_wire import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from llama_stack_client import AsyncStream
 
     from agent.settings import Settings
-    from agent.stacks.turn import Owner, TurnEvent, TurnRequest
+    from agent.stacks.turn import Credentials, Owner, TurnEvent, TurnRequest
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ class ResponsesApiStack(LlamaStackCatalogue):
     @override
     async def open(self) -> None:
         """Build the client; the model is found when it is first needed, the server may be down."""
-        check_mcp_headers(self.settings)
         for name in unusable_toolgroups(self.settings):
             _log.warning("the Responses API has no tool for the tool group %s", name)
         await super().open()
@@ -88,13 +87,18 @@ class ResponsesApiStack(LlamaStackCatalogue):
             raise ConversationLost  # an id of another stack, which this server never knew
         body = body_of(self.settings, request, request.model or await self._default_model())
         body["input"] = await self._input(request)
-        body["tools"] += await mcp_tools(self.settings)
+        try:
+            servers = await usable(self.settings.mcp_servers, request.credentials)
+        except CredentialsNeeded as exc:
+            yield exc.event
+            return
+        body["tools"] += await mcp_tools(self.settings, servers, request.credentials)
         asks = asks_of(self.settings)
         said: list[str] = []
         for _ in range(self.settings.agent.max_infer_iters):
             translation = Translation(asks)
             before = "".join(said)
-            async with aclosing(self._respond(body, translation)) as events:
+            async with aclosing(self._respond(body, translation, request.credentials)) as events:
                 async for event in events:
                     if isinstance(event, TextDelta):
                         said.append(event.text)
@@ -105,11 +109,11 @@ class ResponsesApiStack(LlamaStackCatalogue):
         yield Failed("The agent stopped at its limit of steps without an answer.")
 
     async def _respond(
-        self, body: dict[str, Json], translation: Translation
+        self, body: dict[str, Json], translation: Translation, credentials: Credentials
     ) -> AsyncGenerator[TurnEvent]:
         """Run one response; one that fails at an MCP server may do so for want of credentials."""
         try:
-            with self._forgetting_model():
+            with self._forgetting_model(), forgetting(shown_in(body["tools"])):
                 async with aclosing(self._stream(body, translation)) as events:
                     async for wire in events:
                         for event in translation.read(wire):
@@ -117,7 +121,8 @@ class ResponsesApiStack(LlamaStackCatalogue):
                 for event in translation.end():
                     yield event
         except StackError:
-            needed = translation.at_tool_server and await refusing(self.settings.mcp_servers)
+            servers = self.settings.mcp_servers
+            needed = translation.at_tool_server and await refusing(servers, credentials)
             if not needed:
                 raise
             yield needed.event

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.settings.lcs import McpServer
     from agent.stacks.responses_api_wire import OutputItem, Response
-    from agent.stacks.turn import Resume, TurnRequest
+    from agent.stacks.turn import Credentials, Resume, TurnRequest
 
 type JsonObject = dict[str, Json]
 
@@ -208,12 +208,14 @@ def _toolgroups(settings: Settings) -> Iterator[tuple[str, JsonObject]]:
         yield name.partition("/")[0], args
 
 
-async def mcp_tools(settings: Settings) -> list[JsonObject]:
-    """Build the tools of the MCP servers; their secrets are read anew each time."""
-    return [await _mcp_tool(settings, server) for server in settings.mcp_servers]
+async def mcp_tools(
+    settings: Settings, servers: Sequence[McpServer], credentials: Credentials
+) -> list[JsonObject]:
+    """Build the tools of these MCP servers with their secrets, anew for each turn."""
+    return [await _mcp_tool(settings, server, credentials) for server in servers]
 
 
-async def _mcp_tool(settings: Settings, server: McpServer) -> JsonObject:
+async def _mcp_tool(settings: Settings, server: McpServer, credentials: Credentials) -> JsonObject:
     tool: JsonObject = {
         "type": "mcp",
         "server_label": server.name,
@@ -221,9 +223,10 @@ async def _mcp_tool(settings: Settings, server: McpServer) -> JsonObject:
         "require_approval": _approval(server),
     }
     headers = {}
-    for header, value in (await headers_of(server)).items():
+    for header, value in (await headers_of(server, credentials)).items():
         if header.lower() == "authorization":  # not taken among the headers; Bearer is put before
-            tool["authorization"] = value.removeprefix("Bearer ").strip()
+            scheme, _, token = value.partition(" ")
+            tool["authorization"] = token.strip() if scheme.lower() == "bearer" else value
         else:
             headers[header] = value
     if headers:
@@ -231,6 +234,16 @@ async def _mcp_tool(settings: Settings, server: McpServer) -> JsonObject:
     if chosen := _chosen(settings.agent.toolgroups, server):
         tool["allowed_tools"] = chosen
     return tool
+
+
+def shown_in(tools: Sequence[JsonObject]) -> list[str]:
+    """Return the secrets in definitions of tools."""
+    return [
+        value
+        for tool in tools
+        for value in (tool.get("authorization"), *tool.get("headers", {}).values())
+        if value
+    ]
 
 
 def _approval(server: McpServer) -> Json:

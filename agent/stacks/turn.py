@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec resolves the annotations of fields
 from typing import Any
 
 import msgspec
@@ -69,6 +70,30 @@ class Resume(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
 
 
+class Credentials(msgspec.Struct, frozen=True):
+    """What the caller showed, for tools that act in the caller's name: never stored, never printed.
+
+    ``token`` is the bearer token of the request; ``mcp_headers`` are header values by header and by the
+    name or URL of an MCP server, from the request's ``MCP-HEADERS``. Both are empty for a turn that runs
+    again after its process died; ``lost`` then names those of the two that had been shown.
+    """
+
+    token: str = ""
+    mcp_headers: Mapping[str, Mapping[str, str]] = {}
+    lost: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Which of the two there are, or were: all that is ever kept of them."""
+        return self.lost or tuple(name for name in ("token", "mcp_headers") if getattr(self, name))
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+NO_CREDENTIALS = Credentials()
+
+
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a user, to be answered in a conversation.
 
@@ -89,6 +114,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     resume: Resume | None = None
     model: str | None = None
     tools: tuple[ClientTool, ...] = ()
+    credentials: Credentials = NO_CREDENTIALS
 
 
 class TurnStarted(msgspec.Struct, frozen=True):

@@ -64,6 +64,7 @@ class Client:
         self.http = server.http
         self.wire = wire
         self.script = script
+        self.credentials: dict[str, str] = {}
         self.rpc = RpcChannel(server.http, wire)
         self.channel = self._channel()
 
@@ -77,7 +78,15 @@ class Client:
 
     def speaking(self, wire: Wire) -> Client:
         """Return a client of the same server that speaks another wire."""
-        return Client(self.server, wire, self.script)
+        other = Client(self.server, wire, self.script)
+        other.credentials = self.credentials
+        return other
+
+    def showing(self, credentials: dict[str, str]) -> Client:
+        """Return a client of the same server that shows these headers with all that it asks."""
+        other = Client(self.server, self.wire, self.script)
+        other.credentials = credentials
+        return other
 
     def message(self, *parts: Json, role: str = "user", **fields: Json) -> Json:
         """Return a message; texts may stand for their parts, and fields are named as on the wire."""
@@ -95,7 +104,7 @@ class Client:
     def headers(self, named: dict[str, str]) -> dict[str, str]:
         """Return the headers of the wire, and those given with ``_`` for ``-``."""
         given = {name.replace("_", "-"): value for name, value in named.items()}
-        return dict(self.wire.headers) | given
+        return dict(self.wire.headers) | self.credentials | given
 
     async def post(
         self, content: bytes | str | Json, path: str = "/a2a", **headers: str

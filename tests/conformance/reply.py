@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 # What no caller may read, whatever went wrong.
 LEAKS = ("Traceback", "msgspec", "sqlalchemy", "sqlite", "Error:", "Expected `", "$.", "secret")
 # Codes whose HTTP status says the same on JSON-RPC; any other error is HTTP 200 there.
-_TOLD_TWICE = {-32050: 413, -32051: 429, -32052: 503, -32053: 503}
+_TOLD_TWICE = {
+    -32050: 413,
+    -32051: 429,
+    -32052: 503,
+    -32053: 503,
+    -32055: 401,
+    -32056: 403,
+    -32057: 429,
+    -32058: 429,
+    -32060: 400,
+}
 
 
 class Told(NamedTuple):
@@ -50,6 +60,10 @@ REASONS = {
     "STATE_UNAVAILABLE": Told(-32052, 503, "UNAVAILABLE"),
     "SERVER_STOPPING": Told(-32053, 503, "UNAVAILABLE"),
     "STREAM_ENDED": Told(-32054, 409, "ABORTED"),
+    "UNAUTHENTICATED": Told(-32055, 401, "UNAUTHENTICATED"),
+    "PERMISSION_DENIED": Told(-32056, 403, "PERMISSION_DENIED"),
+    "TOO_MANY_ATTEMPTS": Told(-32058, 429, "RESOURCE_EXHAUSTED"),
+    "MALFORMED_CREDENTIALS": Told(-32060, 400, "INVALID_ARGUMENT"),
 }
 
 

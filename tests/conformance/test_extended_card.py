@@ -9,6 +9,7 @@ import pytest
 from tests.conformance._requirements import requirement
 from tests.conformance.client import in_process
 from tests.conformance.wire_1_0 import V1_0
+from tests.fakes.api_key import KEYED, SHOWN
 from tests.fakes.scripted_stack import ANSWER, Script
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ skills:
 def extended(tmp_path: Path) -> dict[str, Any]:
     path = tmp_path / "extended.yaml"
     path.write_text(EXTENDED, encoding="utf-8")
-    return {"a2a": {"extended_card_path": path}}
+    return {"a2a": {"extended_card_path": path}, "authentication": KEYED}
 
 
 @requirement("1.0/extended-card", "1.0/method-names", "1.0/rpc-no-params", "0.3/extended-card")
@@ -40,7 +41,7 @@ async def test_the_extended_card_is_a_complete_card_with_more_on_it(
         public = (await client.http.get("/.well-known/agent-card.json")).json()
         assert public["capabilities"]["extendedAgentCard"] is True
         assert public["supportsAuthenticatedExtendedCard"] is True
-        reply = await client.call(wire.methods["extended_card"], {})
+        reply = await client.showing(SHOWN).call(wire.methods["extended_card"], {})
         card = wire.read_card(reply.result)
         assert card["description"] == "For those who are known."
         skills = {skill["id"] for skill in card["skills"]}
@@ -52,7 +53,7 @@ async def test_the_extended_card_is_a_complete_card_with_more_on_it(
 async def test_no_parameters_are_needed(rpc: Wire, extended: dict[str, Any]) -> None:
     async with in_process(Script(ANSWER), rpc, **extended) as client:
         request = {"jsonrpc": "2.0", "id": 1, "method": rpc.methods["extended_card"]}
-        assert rpc.read_card((await client.post(request)).result)
+        assert rpc.read_card((await client.showing(SHOWN).post(request)).result)
 
 
 @requirement(
@@ -71,8 +72,9 @@ async def test_where_there_is_none_that_is_said(wire: Wire, answering: dict[Wire
 async def test_a_tenant_that_is_not_here_has_no_card(
     latest: Wire, extended: dict[str, Any]
 ) -> None:
-    settings = {"a2a": extended["a2a"] | {"tenants": ("red",)}}
-    async with in_process(Script(ANSWER), latest, **settings) as client:
+    settings = extended | {"a2a": extended["a2a"] | {"tenants": ("red",)}}
+    async with in_process(Script(ANSWER), latest, **settings) as server:
+        client = server.showing(SHOWN)
         method = latest.methods["extended_card"]
         assert (await client.call(method, {"tenant": "red"})).result
         assert (await client.call(method, {"tenant": "blue"})).is_error
@@ -81,6 +83,6 @@ async def test_a_tenant_that_is_not_here_has_no_card(
 @requirement("1.0/extended-card", on=V1_0.binding)
 async def test_the_extended_card_of_1_0_names_no_0_3_fields(extended: dict[str, Any]) -> None:
     async with in_process(Script(ANSWER), V1_0, **extended) as client:
-        card = (await client.call(V1_0.methods["extended_card"], {})).result
+        card = (await client.showing(SHOWN).call(V1_0.methods["extended_card"], {})).result
         assert "supportedInterfaces" in card
         assert card.keys().isdisjoint({"url", "preferredTransport", "additionalInterfaces"})

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.rpc_body import BATCH_CALLS
-from agent.stacks import DirectMessage, TextPart
+from agent.stacks import DirectMessage, TextDelta, TextPart
 from tests.conformance._requirements import requirement
 from tests.conformance.client import call, in_process
 from tests.conformance.wire_0_3 import V0_3
 from tests.conformance.wire_1_0 import V1_0
-from tests.fakes.scripted_stack import ANSWER, Script
+from tests.fakes.scripted_stack import ANSWER, DONE, Script
 
 if TYPE_CHECKING:
     from tests.conformance.client import Client
@@ -146,3 +146,34 @@ async def test_a_busy_server_says_so_for_each_request_of_a_batch(rpc: Wire) -> N
     async with in_process(Script(ANSWER), rpc, limits=limits) as client:
         reply = await client.post([call(rpc.send, client.params("hi"), n) for n in range(3)])
         assert sorted(map(str, outcomes(reply).values())) == ["-32051", "-32051", "result"]
+
+
+@requirement("1.0/limits", "rpc/batch")
+async def test_what_a_batch_reads_beyond_the_bound_is_refused(rpc: Wire) -> None:
+    """Until the bound is reached all is answered, whatever its size."""
+    script = Script([TextDelta("x" * 1_000), DONE])
+    async with in_process(script, rpc, limits={"answer_bytes": 2_000}) as client:
+        task_id = (await client.send_task("hi"))["id"]
+        reply = await client.post([call(rpc.get, {"id": task_id}, n) for n in range(5)])
+        assert outcomes(reply) == {
+            "0": "result",
+            "1": "result",
+            "2": -32050,
+            "3": -32050,
+            "4": -32050,
+        }
+        assert "send fewer requests at once" in reply.body[-1]["error"]["message"]
+        assert (await client.get(task_id)).task["id"] == task_id
+
+
+@requirement("1.0/limits", "rpc/batch")
+async def test_what_a_batch_does_beyond_the_bound_is_done_all_the_same(rpc: Wire) -> None:
+    """The task is there, and can be read; a message is never lost for want of room."""
+    script = Script([TextDelta("x" * 1_000), DONE])
+    async with in_process(script, rpc, limits={"answer_bytes": 1}) as client:
+        reply = await client.post([call(rpc.send, client.params("hi"), n) for n in range(3)])
+        said = sorted(map(str, outcomes(reply).values()))
+        assert said == ["-32050", "-32050", "result"]
+        (refused, _) = (body for body in reply.body if "error" in body)
+        assert "carried out all the same" in refused["error"]["message"]
+        assert len(script.requests) == 3

@@ -116,6 +116,19 @@ async def test_pages_have_every_task_once(latest: Wire) -> None:
             ]
 
 
+@requirement("1.0/list-cursor", "1.0/list-total", "1.0/list-next-token", "1.0/limits")
+async def test_a_page_of_large_tasks_ends_early(latest: Wire) -> None:
+    """However many tasks were asked for; all of them are on the pages, each once."""
+    script = Script([TextDelta("x" * 1_000), DONE])
+    async with in_process(script, latest, limits={"answer_bytes": 2_000}) as client:
+        tasks = await made(client, 5)
+        for params in ({}, {"includeArtifacts": True}, {"pageSize": 3}):
+            read = await pages(client, **params)
+            assert [len(page["tasks"]) for page in read] == [2, 2, 1], params
+            assert [task for page in read for task in ids(page)] == tasks
+            assert {page["totalSize"] for page in read} == {5}
+
+
 @requirement("1.0/list-cursor")
 async def test_tasks_that_come_in_between_disturb_no_page(latest: Wire) -> None:
     async with in_process(Script(ANSWER), latest) as client:

@@ -74,10 +74,6 @@ def test_the_deliberate_deviations_are_those_of_the_design() -> None:
 
 def test_the_gaps_are_those_that_are_known() -> None:
     assert {row.id for row in ROWS if row.gap} == {
-        "0.3/authentication",
-        "1.0/authentication",
         "1.0/error-agent-response",
         "1.0/error-extended-card",
-        "1.0/extended-card-authentication",
-        "1.0/hsts",
     }

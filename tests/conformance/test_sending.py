@@ -147,6 +147,28 @@ async def test_one_task_too_many_is_refused_for_now(wire: Wire, limit: str) -> N
         assert (await when_free(client, client.params("hi"))).sent
 
 
+@pytest.mark.parametrize("limit", ["running_bytes", "running_bytes_per_owner"])
+@requirement("1.0/temporary", "1.0/limits", "0.3/resources")
+async def test_messages_that_are_too_large_together_are_refused_for_now(
+    wire: Wire, limit: str
+) -> None:
+    """Small ones, and what is alone, run all the same."""
+    gate = anyio.Event()
+    script = Script([TextDelta("a"), gate, DONE], ANSWER)
+    async with in_process(script, wire, limits={limit: 10_000}) as client:
+        large, at_once = "x" * 20_000, wire.configuration(at_once=True)
+        running = await client.send_task(large[:7_000], configuration=at_once)
+
+        reply = await client.refused(large[:7_000])
+
+        assert reply.code == -32051
+        assert reply.retry_after > 0
+        assert (await client.send_task("hi"))["status"]["state"] == "TASK_STATE_COMPLETED"
+        gate.set()
+        await client.settled(running["id"])
+        assert (await when_free(client, client.params(large))).sent
+
+
 @requirement("1.0/temporary")
 async def test_a_waiting_task_that_comes_at_a_busy_time_waits_on(wire: Wire) -> None:
     gate = anyio.Event()

@@ -48,18 +48,27 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 
 
 class Process:
-    """A server on a port that stays the same; ``settings`` are those of its configuration file."""
+    """A server on a port that stays the same; ``settings`` are those of its configuration file.
+
+    Without a ``stack`` it is the one that the settings choose. ``files`` are options of ``ulimit``.
+    """
 
     def __init__(
-        self, folder: Path, stack: str = STACK, pause_ms: int = 20, **settings: Any
+        self,
+        folder: Path,
+        stack: str | None = STACK,
+        pause_ms: int = 20,
+        files: str | None = None,
+        **settings: Any,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.notes = folder / "notes"
         self._stack = stack
-        self._config = folder / f"{self.port}.yaml"
+        self._files = files
+        self.config = folder / f"{self.port}.yaml"
         service = {"host": "127.0.0.1", "port": self.port, "access_log": False}
-        self._config.write_text(json.dumps({"service": service} | settings))  # JSON is YAML
+        self.config.write_text(json.dumps({"service": service} | settings))  # JSON is YAML
         self._log = folder / f"{self.port}.log"
         self._environment = os.environ | {PAUSE: str(pause_ms), NOTES: str(self.notes)}
         self._running: subprocess.Popen[bytes] | None = None
@@ -67,7 +76,11 @@ class Process:
     async def start(self) -> None:
         """Start; returns when it answers."""
         program = Path(sys.executable).with_name("llamastack-a2a")
-        command = [str(program), "serve", "--config", str(self._config), "--stack", self._stack]
+        command = [str(program), "serve", "--config", str(self.config)]
+        if self._stack is not None:
+            command += ["--stack", self._stack]
+        if self._files is not None:
+            command = ["sh", "-c", f'ulimit {self._files} && exec "$@"', "sh", *command]
         with self._log.open("ab") as log:
             # It returns when the process is there, and nothing else waits at that moment.
             self._running = subprocess.Popen(  # noqa: ASYNC220

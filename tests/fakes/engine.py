@@ -14,11 +14,11 @@ from a2a_state.journal import Journal
 from a2a_state.message_keys import MessageKeys
 from a2a_state.tables import tasks as task_table
 from a2a_state.tasks import Tasks
-from agent.app import make_service
+from agent.app import make_quotas, make_service
+from agent.caller import Caller
 from agent.conversations import Conversations
 from agent.lease import Holder
 from agent.model import (
-    Caller,
     GetRequest,
     Message,
     Part,
@@ -29,6 +29,7 @@ from agent.model import (
     TaskRequest,
 )
 from agent.push.push import Push
+from agent.quotas.quotas import Quotas
 from agent.recovery import Recovery
 from agent.replay import numbered
 from agent.runner import Runner
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from a2a_state.database import Database
     from agent.model import Event
+    from agent.run import Run
     from tests.fakes.scripted_stack import Script
 
 ANN = Caller("ann")
@@ -50,7 +52,14 @@ LEASE_SECONDS = 0.6
 class Engine:
     """One process, as far as tasks go."""
 
-    def __init__(self, script: Script, name: str, database: Database, settings: Settings) -> None:
+    def __init__(
+        self,
+        script: Script,
+        name: str,
+        database: Database,
+        settings: Settings,
+        clock: Callable[[], int] | None,
+    ) -> None:
         self.script = script
         self.is_dead = False
         self.database = database
@@ -61,12 +70,17 @@ class Engine:
         self.conversations = Conversations(self.stack, "scripted", Contexts(database))
         push = Push(settings, database, self.state.tasks)
         hands_over = settings.a2a.recovery != "fail"
+        # Tests look after these themselves.
+        self.quotas = make_quotas(settings, database)
+        if self.quotas is not None and clock is not None:
+            self.quotas = Quotas(settings, database, clock=clock)
         self.runner = Runner(
             self.conversations,
             self.state,
             push,
             settings.limits,
             hands_over=hands_over,
+            quotas=self.quotas,
         )
         self.recovery = Recovery(settings, self.state, self.runner, self.conversations)
         self.service = make_service(
@@ -97,6 +111,10 @@ class Engine:
         """Subscribe."""
         request = SubscribeRequest(task_id, last_event_id=last_event_id)
         return Events(await self.service.subscribe(ANN, request))
+
+    def run_of(self, task_id: str) -> Run | None:
+        """Return the run of a task."""
+        return self.runner.run_of("ann", "", task_id)
 
     async def log(self, task_id: str) -> list[tuple[int, Event]]:
         """Return the whole log of a task."""
@@ -168,10 +186,16 @@ class _Plain:
 
 
 @asynccontextmanager
-async def engine(script: Script, database: Database, **settings: Any) -> AsyncIterator[Engine]:
-    """Run an engine; it stops as a server does that is told to."""
+async def engine(
+    script: Script,
+    database: Database,
+    *,
+    clock: Callable[[], int] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Engine]:
+    """Run an engine; it stops as a server does that is told to. Its quotas live by ``clock``."""
     with scripted(script) as name, anyio.fail_after(15):
-        running = Engine(script, name, database, Settings(**settings))
+        running = Engine(script, name, database, Settings(**settings), clock)
         await running.journal.open()
         try:
             yield running

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
 
 class _Server(uvicorn.Server):
@@ -36,17 +37,29 @@ def listen() -> tuple[socket.socket, str]:
 
 @asynccontextmanager
 async def run_server(
-    app: Any, listening: tuple[socket.socket, str] | None = None, http: Any = "auto"
+    app: Any,
+    listening: tuple[socket.socket, str] | None = None,
+    http: Any = "auto",
+    certificate: Path | None = None,
+    proxies: Sequence[str] = (),
 ) -> AsyncIterator[str]:
     """Serve ``app``, with its lifespan, on a loopback port; yields ``http://HOST:PORT``.
 
     ``listening`` is what ``listen`` returned, for an application that must know its address.
-    ``http`` is uvicorn's setting. Requests that still run when the block is left have two seconds to end.
+    ``http`` is uvicorn's setting. A ``certificate``, whose file holds the key too, makes it HTTPS.
+    ``proxies`` are those whose ``X-Forwarded-For`` is believed.
+    Requests that still run when the block is left have two seconds to end.
     """
     listener, url = listening or listen()
     with listener:
         config = uvicorn.Config(
-            app, lifespan="on", http=http, log_level="warning", timeout_graceful_shutdown=2
+            app,
+            lifespan="on",
+            http=http,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+            ssl_certfile=certificate,
+            forwarded_allow_ips=list(proxies),
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve([listener]))
@@ -55,7 +68,7 @@ async def run_server(
         up.cancel()
         try:
             if server.started:
-                yield url
+                yield url.replace("http:", "https:") if certificate else url
         finally:
             server.should_exit = True
             await serving

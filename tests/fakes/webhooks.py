@@ -12,12 +12,12 @@ import msgspec
 from a2a_state.journal import Entry, EventRow
 from a2a_state.push_configs import PushConfigs
 from a2a_state.tasks import Tasks
+from agent.caller import Caller
 from agent.feed import STORED
 from agent.model import (
     TERMINAL,
     Artifact,
     ArtifactUpdate,
-    Caller,
     Message,
     Part,
     PushConfig,

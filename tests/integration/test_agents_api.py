@@ -385,7 +385,7 @@ async def test_a_tool_server_that_wants_credentials_interrupts_the_turn() -> Non
         parts = (*HELLO, TextPart("Now"))
         events = await turn(stack, conversation_id, *parts, resume=Resume("", ()))
     assert isinstance(asked, AuthRequired)
-    assert asked.data == {"type": "auth", "server": "tools", "url": "http://tools.org/mcp"}
+    assert asked.data == {"type": "auth", "server": "tools", "url": "http://tools.org"}
     assert "secret" not in asked.text
     assert events[-1] == TurnCompleted("end_of_turn", "42")
     assert fake.bodies("POST", "/turn")[1]["messages"][0]["content"] == [

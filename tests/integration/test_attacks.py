@@ -19,6 +19,7 @@ from tests.fakes.server import run_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
@@ -62,7 +63,7 @@ def call(method: str, params: dict[str, Any], *headers: bytes) -> bytes:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     lines = (
         b"POST /a2a HTTP/1.1",
-        b"Host: agent",
+        b"Host: localhost",
         b"Connection: close",
         b"Content-Type: application/json",
         b"Content-Length: %d" % len(body),
@@ -140,6 +141,27 @@ async def test_a_large_body_has_nothing_to_do_with_the_size_of_the_head(server: 
     )
 
     assert error_of(answer)["code"] == -32001
+
+
+async def test_the_log_is_not_filled_by_what_is_refused(tmp_path: Path) -> None:
+    server = Process(tmp_path, a2a_state={"memory": True}, limits={"head_seconds": 0.1})
+    upgrade = b"GET /tasks HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\n"
+    bad = {
+        b"408": b"GET /tasks HTTP/1.1\r\n",
+        b"400": b"nonsense\r\n\r\n",
+        b"431": b"GET /tasks HTTP/1.1\r\nX-Long: " + b"x" * 70_000,
+        b"200": upgrade + b"Upgrade: h2c\r\n\r\n",
+    }
+    async with running(server):
+        for _ in range(3):
+            for status, request in bad.items():
+                answer = await anyio.to_thread.run_sync(exchange, server, request)
+                assert answer.startswith(b"HTTP/1.1 " + status)
+
+    told = [line for line in server.log.splitlines() if "WARNING" in line]
+    assert len(told) == len({said.partition("WARNING")[2] for said in told})
+    for text in ("Refused: 408", "Refused: 400", "Refused: 431", "Unsupported upgrade"):
+        assert len([line for line in told if text in line]) == 1
 
 
 async def test_nothing_is_kept_of_connections_that_are_reset() -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from agent.caller import Caller
 from agent.errors import (
     StackUnavailable,
     TaskNotCancelable,
     TaskNotFound,
     UnsupportedOperation,
 )
-from agent.model import Caller, StatusUpdate, TaskRequest, TaskState
+from agent.model import StatusUpdate, TaskRequest, TaskState
 from agent.stacks import InputRequired, TextDelta, TurnStarted
 from tests.fakes.engine import answer_of, engine, until
 from tests.fakes.scripted_stack import DONE, Script

@@ -24,6 +24,7 @@ from agent.card import KEY_SET
 from agent.cli.serve import STARTED
 from agent.settings import Settings
 from tests.fakes import keys
+from tests.fakes.api_key import KEYED, SHOWN
 from tests.fakes.scripted_stack import ANSWER, STACK, Script, scripted
 from tests.fakes.server import listen, run_server
 
@@ -50,6 +51,7 @@ async def serving(**a2a: Any) -> AsyncIterator[str]:
                 "stack": STACK,
                 "a2a_state": {"memory": True},
                 "a2a": a2a,
+                "authentication": KEYED,
                 "service": {"base_url": listening[1]},
             }
         )
@@ -97,7 +99,10 @@ async def test_the_client_of_a2a_sdk_verifies_the_extended_card(
     signed: dict[str, Any], version: str
 ) -> None:
     """It speaks 0.3 to an agent whose card is of 0.3."""
-    async with serving(card_version=version, **signed) as url, httpx.AsyncClient() as http:
+    async with (
+        serving(card_version=version, **signed) as url,
+        httpx.AsyncClient(headers=SHOWN) as http,
+    ):
         verify = await verifier(http, url)
         async with await create_client(url, ClientConfig(httpx_client=http)) as client:
             card = await client.get_extended_agent_card(GetExtendedAgentCardRequest())
@@ -113,7 +118,7 @@ async def test_the_extended_card_is_of_the_version_of_the_method(
     """And its signatures are sound for whoever reads it as it is."""
     from agent.card_signing import check_signatures, covers_all
 
-    async with serving(**signed) as url, httpx.AsyncClient() as http:
+    async with serving(**signed) as url, httpx.AsyncClient(headers=SHOWN) as http:
         call = {"jsonrpc": "2.0", "id": 1, "method": method}
         card = (await http.post(f"{url}/a2a", json=call)).json()["result"]
         published = (await http.get(f"{url}{KEY_SET}")).json()["keys"]
@@ -128,7 +133,7 @@ async def test_the_extended_card_is_of_the_version_of_the_method(
 
 async def test_an_agent_without_an_extended_card_declares_none() -> None:
     """Nor a key, when it signs nothing."""
-    async with serving() as url, httpx.AsyncClient() as http:
+    async with serving() as url, httpx.AsyncClient(headers=SHOWN) as http:
         async with await create_client(url, ClientConfig(httpx_client=http)) as client:
             public = await client.get_extended_agent_card(GetExtendedAgentCardRequest())
         assert not public.capabilities.extended_agent_card
@@ -168,7 +173,7 @@ from agent.cli.serve import app_of_environment
 
 async def main():
     transport = httpx.ASGITransport(app_of_environment())
-    async with httpx.AsyncClient(transport=transport, base_url="http://agent") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         print(json.dumps((await http.get("{CARD}")).headers["last-modified"]))
 
 asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging.config
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import httpx
 import pytest
 
 from agent.cli import exits, main
-from agent.cli.serve import _free_port, _logging
+from agent.cli.serve import _announce, _free_port, _logging
+from agent.settings import Settings
 from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
@@ -71,8 +73,11 @@ def test_check_names_settings_without_effect(run: Run, capsys: pytest.CaptureFix
     ("config", "key"),
     [
         ("service: {prot: 1}", "service.prot"),
-        ("authentication: {module: k8s}", "authentication.module"),
-        ("authorization: {access_rules: [{role: a, actions: [query]}]}", "authorization"),
+        (
+            "authentication: {module: api-key-token, api_key_config: {api_key: two words}}",
+            "authentication.api_key_config.api_key",
+        ),
+        ("authorization: {access_rules: [{role: a, actions: [fly]}]}", "authorization"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "serve"])
@@ -83,6 +88,68 @@ def test_what_cannot_be_served_is_a_wrong_configuration(
     assert run(command, config=f"{SOUND}{config}\n") == exits.USAGE
 
     assert capsys.readouterr().err.startswith(key)
+
+
+JWK = "authentication: {module: jwk-token, jwk_config: {url: 'https://a.example', %s}}"
+K8S = "authentication: {module: k8s, k8s_cluster_api: 'https://a.example', %s}"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("audit: {enabled: true, path: no/where.log}", "audit.path: cannot be written: No such"),
+        ("audit: {enabled: true, path: .}", "audit.path: cannot be written: Is a directory"),
+        (JWK % "ca_cert_path: gone.pem", "authentication.jwk_config.ca_cert_path: is not a file"),
+        (K8S % "k8s_ca_cert_path: gone.pem", "authentication.k8s_ca_cert_path: holds no cert"),
+    ],
+    ids=["no folder", "a folder", "jwk-token", "k8s"],
+)
+def test_check_tries_the_files_that_serve_needs(
+    run: Run, capsys: pytest.CaptureFixture[str], config: str, said: str
+) -> None:
+    assert run("check", config=f"{SOUND}{config}\n") == exits.USAGE
+
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_check_makes_no_audit_log(run: Run, tmp_path: Path) -> None:
+    """It would belong to whoever checks."""
+    path = tmp_path / "audit.log"
+    config = f"{SOUND}audit: {{enabled: true, path: {path}}}\n"
+
+    assert run("check", config=config) == 0
+    assert not path.exists()
+
+    path.write_text("told\n")
+    assert run("check", config=config) == 0
+    assert path.read_text() == "told\n"
+
+
+def test_check_warns_as_serve_does(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    config = "authentication: {module: jwk-token, jwk_config: {url: 'http://a.example'}}"
+
+    assert run("check", config=f"{SOUND}{config}\n") == 0
+
+    assert "WARNING: ANYBODY ON THE WAY CAN MAKE TOKENS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [
+        ({}, None),
+        ({"module": "noop-with-token"}, '-H "Authorization: Bearer $TOKEN"'),
+        ({"module": "rh-identity"}, '-H "x-rh-identity: $IDENTITY"'),
+    ],
+    ids=["noop", "noop-with-token", "rh-identity"],
+)
+def test_the_example_shows_what_the_module_wants(
+    capsys: pytest.CaptureFixture[str], module: dict[str, Any], option: str | None
+) -> None:
+    _announce(Settings.model_validate({"authentication": module}))
+
+    [example] = [line for line in capsys.readouterr().err.splitlines() if "curl" in line]
+    headers = [word for word in shlex.split(example) if ": " in word and "{" not in word]
+    assert headers == [*shlex.split(option or "")[1:], "Content-Type: application/json"]
 
 
 def test_check_says_which_part_is_wrong(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,6 +205,12 @@ def test_an_agent_that_is_not_there_cannot_be_reached(
             for workers in (1, 2)
         ),
         (f"{SOUND}agent: {{input_shields: [s]}}", 1, exits.USAGE, "agent.input_shields: needs"),
+        (
+            f"{SOUND}audit: {{enabled: true, path: no/where}}",
+            1,
+            exits.USAGE,
+            "audit.path: cannot be written: No such file or directory\n",
+        ),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import stat
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -138,11 +139,12 @@ async def test_an_insert_knows_what_to_do_on_conflict(database: Database) -> Non
     assert await database.write(work) == 0
 
 
-async def test_the_folder_of_a_file_is_made(tmp_path: Path) -> None:
+async def test_the_folder_of_a_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "state.db"
 
     async with open_database(f"sqlite:///{path}"):
         assert path.exists()
+        assert path.parent.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("name", ["file/state.db", "folder"])
@@ -318,3 +320,15 @@ async def refusing_server(sqlstate: str) -> AsyncIterator[int]:
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """One that is there keeps what its owner gave it."""
+    new, old = tmp_path / "folder" / "new.db", tmp_path / "old.db"
+    old.touch(mode=0o640)
+    for path in (new, old):
+        async with open_database(f"sqlite:///{path}"):
+            pass
+
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640

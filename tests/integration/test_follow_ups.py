@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from agent.caller import Caller
 from agent.errors import TaskTaken, UnsupportedOperation
-from agent.model import Caller, StatusUpdate, TaskState
+from agent.model import StatusUpdate, TaskState
 from agent.stacks import FilePart, InputRequired, TextDelta, TextPart
 from tests.fakes.engine import answer_of, engine, message, until
 from tests.fakes.scripted_stack import DONE, Script
@@ -116,7 +117,7 @@ async def test_a_yes_that_came_before_the_question_approves_nothing(database: Da
                 await running.send("yes", task_id=task.id)
 
             group.start_soon(send)
-            run = running.runner.run_of(task.id)
+            run = running.run_of(task.id)
             assert run is not None
 
             async def waits() -> bool:

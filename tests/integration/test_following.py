@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from agent.caller import Caller
 from agent.errors import InvalidParams, TaskNotFound, UnsupportedOperation
-from agent.model import Caller, StatusUpdate, SubscribeRequest, Task, TaskState
+from agent.model import StatusUpdate, SubscribeRequest, Task, TaskState
 from agent.stacks import InputRequired, TextDelta, TurnStarted
 from tests.fakes.engine import Events, answer_of, engine, message
 from tests.fakes.scripted_stack import DONE, Script

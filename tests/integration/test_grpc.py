@@ -28,6 +28,7 @@ from a2a.utils.errors import (
 from agent.app import create_app
 from agent.settings import Settings
 from agent.stacks import DirectMessage, InputRequired, TextDelta, TextPart
+from tests.fakes.api_key import KEYED, SHOWN
 from tests.fakes.scripted_stack import DONE, STACK, Script, scripted
 from tests.fakes.server import run_server
 
@@ -268,9 +269,16 @@ async def test_push_configs_are_kept(card: str) -> None:
 async def test_the_extended_card_is_served(card: str, tmp_path: Path) -> None:
     path = tmp_path / "extended.yaml"
     path.write_text("description: Says more.\n")
-    async with served(Script(ANSWER), card, a2a={"extended_card_path": str(path)}) as found:
-        extended = await found.client.get_extended_agent_card(v1.GetExtendedAgentCardRequest())
+    settings = {"a2a": {"extended_card_path": str(path)}, "authentication": KEYED}
+    async with served(Script(ANSWER), card, **settings) as found:
+        extended = await found.client.get_extended_agent_card(
+            v1.GetExtendedAgentCardRequest(), context=ClientCallContext(service_parameters=SHOWN)
+        )
     assert extended.description == "Says more."
+    scheme = extended.security_schemes["bearer"].http_auth_security_scheme
+    assert scheme.scheme == "bearer"
+    (asked,) = extended.security_requirements
+    assert list(asked.schemes) == ["bearer"]
     interfaces = {(one.protocol_binding, one.url) for one in extended.supported_interfaces}
     assert ("GRPC", found.target) in interfaces
 

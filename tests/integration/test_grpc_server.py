@@ -21,7 +21,7 @@ from a2a.types import a2a_pb2_grpc
 from google.rpc import error_details_pb2 as rpc
 from grpc_status import rpc_status
 
-from agent.auth.noop import Noop
+from agent.auth.base import Identity, Immediate
 from agent.dialects.v1_0 import Dialect1
 from agent.errors import (
     ContentTypeNotSupported,
@@ -34,15 +34,18 @@ from agent.extensions import Extensions
 from agent.grpc_binding import make_grpc
 from agent.grpc_binding.calls import write_all
 from agent.grpc_binding.messages import Binary
-from agent.model import Caller, Task, TaskState, TaskStatus
+from agent.model import Task, TaskState, TaskStatus
 from agent.operations import Operations
 from agent.settings import Settings
+from tests.fakes.gates import open_gate
 from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
+    from agent.auth.base import Presented
+    from agent.caller import Caller
     from agent.dialects import Encoder
     from agent.following import Numbered
     from agent.grpc_binding.server import GrpcServer
@@ -72,7 +75,7 @@ class Service:
 
         self.send = self.get = self.stream = self._answered
 
-    async def _answered(self, caller: Caller, request: Any) -> Any:
+    async def _answered(self, caller: Caller, request: Any, _size: int = 0) -> Any:
         self.asked.append((caller, request))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -106,12 +109,12 @@ class Followed:
             self.left.set()
 
 
-class ByName:
+class ByName(Immediate):
     """Believes the header that names the caller."""
 
-    async def caller(self, headers: Mapping[str, str]) -> Caller:
+    async def identify(self, presented: Presented) -> Identity:
         """Return whoever that is."""
-        return Caller(headers.get("authorization", "nobody"))
+        return Identity(presented.headers.get("authorization", "nobody"))
 
 
 def settings(port: int, **changes: Any) -> Settings:
@@ -125,7 +128,7 @@ def make(answer: Any, configured: Settings) -> GrpcServer:
     service: Any = answer if isinstance(answer, Service) else Service(answer)
     nothing: Any = None
     operations = Operations(service, nothing, Extensions(configured.a2a.extensions))
-    server = make_grpc(configured, operations, ByName())
+    server = make_grpc(configured, operations, open_gate(ByName()))
     assert server is not None
     return server
 
@@ -193,7 +196,7 @@ async def test_the_service_parameters_come_from_the_metadata() -> None:
         assert (await call).task.id == "t"
         echoed = dict(await call.initial_metadata())
     ((caller, request),) = service.asked
-    assert caller == Caller("Bearer ann")
+    assert (caller.owner, caller.address) == ("Bearer ann", "127.0.0.1")
     assert (request.idempotency_key, request.last_event_id) == ("key-1", 3)
     assert request.extensions == (EXTENSION, REQUIRED)
     assert echoed["a2a-extensions"] == f"{EXTENSION}, {REQUIRED}"
@@ -488,7 +491,7 @@ async def test_several_processes_share_a_port() -> None:
 
 def test_without_a_port_there_is_no_server() -> None:
     nothing: Any = None
-    assert make_grpc(Settings(), Operations(nothing, nothing, Extensions(())), Noop()) is None
+    assert make_grpc(Settings(), nothing, open_gate()) is None
 
 
 def run_python(code: str) -> str:
@@ -528,7 +531,27 @@ def test_without_the_extra_the_setting_says_what_to_install() -> None:
 
 @pytest.mark.parametrize("password", [None, "open sesame"])
 async def test_tls_is_that_of_https(tmp_path: Path, password: str | None) -> None:
-    certificate, tls = write_certificate(tmp_path, password)
+    assert await answers_over_tls(*write_certificate(tmp_path, password))
+
+
+async def test_a_password_that_the_key_does_not_have_does_no_harm(tmp_path: Path) -> None:
+    certificate, tls = write_certificate(tmp_path, None)
+    (tmp_path / "password").write_text("of another key")
+    tls["tls_key_password"] = str(tmp_path / "password")
+
+    assert await answers_over_tls(certificate, tls)
+
+
+def test_a_password_that_does_not_open_the_key_is_a_settings_error(tmp_path: Path) -> None:
+    _, tls = write_certificate(tmp_path, "open sesame")
+    (tmp_path / "password").write_text("wrong")
+
+    with pytest.raises(SettingsError, match=r"service\.tls_config\.tls_key_password"):
+        make(task(), settings(1, service={"tls_config": tls}))
+
+
+async def answers_over_tls(certificate: bytes, tls: dict[str, str]) -> bool:
+    """Serve over TLS, and call once."""
     port = free_port()
     with anyio.fail_after(10):
         server = make(task(), settings(port, service={"host": "127.0.0.1", "tls_config": tls}))
@@ -538,15 +561,8 @@ async def test_tls_is_that_of_https(tmp_path: Path, password: str | None) -> Non
             server.serving(checkpoint),
             grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options) as channel,
         ):
-            assert (await stub_1_0(channel).GetTask(v1.GetTaskRequest(id="t"))).id == "t"
-
-
-def test_a_password_that_does_not_open_the_key_is_a_settings_error(tmp_path: Path) -> None:
-    _, tls = write_certificate(tmp_path, "open sesame")
-    (tmp_path / "password").write_text("wrong")
-
-    with pytest.raises(SettingsError, match=r"service\.tls_config\.tls_key_password"):
-        make(task(), settings(1, service={"tls_config": tls}))
+            answer = await stub_1_0(channel).GetTask(v1.GetTaskRequest(id="t"))
+            return bool(answer.id == "t")
 
 
 def write_certificate(folder: Path, password: str | None) -> tuple[bytes, dict[str, str]]:

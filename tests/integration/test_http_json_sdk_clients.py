@@ -22,6 +22,7 @@ from a2a.utils.errors import (
 from agent.app import create_app
 from agent.settings import Settings
 from agent.stacks import DirectMessage, FilePart, InputRequired, TextDelta, TextPart
+from tests.fakes.api_key import KEYED, SHOWN
 from tests.fakes.scripted_stack import DONE, STACK, Script, scripted
 from tests.fakes.server import listen, run_server
 
@@ -83,11 +84,12 @@ async def served(
                 "a2a_state": {"memory": True},
                 "push": {"allow": ["127.0.0.1"]},
                 "service": {"base_url": listening[1]},
+                "authentication": KEYED,
             }
         )
         async with (
             run_server(create_app(settings), listening) as url,
-            httpx.AsyncClient(event_hooks={"request": [note]}) as http,
+            httpx.AsyncClient(event_hooks={"request": [note]}, headers=SHOWN) as http,
         ):
             config = ClientConfig(
                 streaming=streaming,

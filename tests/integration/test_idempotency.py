@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from agent.caller import Caller
 from agent.errors import (
     ContentTypeNotSupported,
     InvalidParams,
@@ -16,7 +17,7 @@ from agent.errors import (
     TooManyTasks,
 )
 from agent.idempotency import Idempotency
-from agent.model import Caller, Message, Task, TaskState, new_task_id
+from agent.model import Message, Task, TaskState, new_task_id
 from agent.stacks import DirectMessage, InputRequired, TextDelta, TextPart
 from tests.fakes.engine import ANN, Events, answer_of, engine, message, until
 from tests.fakes.scripted_stack import DONE, Script

@@ -121,7 +121,7 @@ async def test_who_waits_for_a_task_that_another_process_took_hears_its_question
                 return len(stalled.requests) == 1
 
             await until(is_at_work)
-            await here.runner.run_of(here.runner.running()[0]).feed.opened()  # type: ignore[union-attr]
+            await here.run_of(here.runner.running()[0]).feed.opened()  # type: ignore[union-attr]
             await database.write(lambda c: c.execute(update(task_table).values(lease_until=1)))
             assert await there.recovery.sweep() == 1
             (task_id,) = here.runner.running()
@@ -188,7 +188,7 @@ async def test_a_message_that_is_refused_disturbs_nobody_else_who_follows_the_ta
             group.start_soon(refused)
 
             async def is_followed() -> bool:
-                run = running.runner.run_of(asking.id)
+                run = running.run_of(asking.id)
                 return run is not None and bool(run.feed._followers)
 
             if begins_late:
@@ -445,7 +445,7 @@ async def test_a_task_that_is_handed_over_again_and_again_is_not_failed(
         hang = Script([TextDelta("a"), anyio.Event()])
         async with engine(hang, database, a2a={"recovery": "retry"}) as next_one:
             assert await next_one.recovery.sweep() == 1
-            run = next_one.runner.run_of(task.id)
+            run = next_one.run_of(task.id)
             assert run is not None
             await run.feed.opened()
     script = Script([TextDelta("whole"), DONE])
@@ -569,7 +569,8 @@ async def test_a_server_that_stops_ends_what_has_not_made_its_first_step(
     database: Database,
 ) -> None:
     async with engine(Script([DONE], starting=anyio.Event()), database) as running:
-        run = await running.service._messages.start(ANN, message(message_id=FOLLOW_UP_ID))
+        hold = running.runner.budget.hold("ann", 0)
+        run = await running.service._messages.start(ANN, message(message_id=FOLLOW_UP_ID), hold)
         assert isinstance(run, Run)
         await running.runner.close()
         with anyio.fail_after(5):

@@ -128,7 +128,7 @@ async def test_a_tool_without_credentials_is_tried_again_after_a_restart(tmp_pat
         "AUTH_REQUIRED",
         "COMPLETED",
     ]
-    assert data(task) == {"type": "auth", "server": "tools", "url": f"{tools_url}/mcp"}
+    assert data(task) == {"type": "auth", "server": "tools", "url": tools_url}
     assert "stale" not in str(task)
     assert tools.calls == [{"a": 2, "b": 40}]
     assert len(model.requests) == 2

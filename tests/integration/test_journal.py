@@ -17,19 +17,11 @@ from a2a_state.contexts import Context, Contexts
 from a2a_state.journal import Entry, EventRow, Journal
 from a2a_state.tables import tasks
 from a2a_state.tasks import TaskRow, Tasks
+from agent.caller import Caller
 from agent.dialects.v1_0 import Dialect1
 from agent.errors import StateError, StateUnavailable, TaskTaken
 from agent.lease import Holder
-from agent.model import (
-    Artifact,
-    ArtifactUpdate,
-    Caller,
-    Part,
-    StatusUpdate,
-    Task,
-    TaskState,
-    TaskStatus,
-)
+from agent.model import Artifact, ArtifactUpdate, Part, StatusUpdate, Task, TaskState, TaskStatus
 from agent.replay import events, restore
 from agent.run import Run
 from agent.task_builder import TaskBuilder

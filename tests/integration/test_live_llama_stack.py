@@ -17,11 +17,12 @@ import anyio
 import msgspec
 import pytest
 
-from agent.errors import StackError
+from agent.errors import StackError, TurnFailed
 from agent.settings import Settings
 from agent.stacks import (
     Answer,
     AuthRequired,
+    Credentials,
     FilePart,
     InputRequired,
     Part,
@@ -107,7 +108,7 @@ def with_tools(settings: Settings, url: str, **fields: Any) -> Settings:
     return Settings.model_validate({**sections, "mcp_servers": [server]})
 
 
-def request(conversation_id: str, *parts: Part, resume: Resume | None = None) -> TurnRequest:
+def request(conversation_id: str, *parts: Part, **more: Any) -> TurnRequest:
     """Return a message for a conversation."""
     return TurnRequest(
         conversation_id=conversation_id,
@@ -117,7 +118,7 @@ def request(conversation_id: str, *parts: Part, resume: Resume | None = None) ->
         owner="o",
         tenant="",
         parts=parts,
-        resume=resume,
+        **more,
     )
 
 
@@ -358,6 +359,35 @@ async def test_a_tool_server_that_wants_credentials_interrupts_the_turn(
     assert asked.data["server"] == guarded.mcp_servers[0].name
     assert isinstance(again[-1], TurnCompleted)
     assert tools.calls == [{"a": 2, "b": 40}]
+
+
+@needs_mock
+async def test_a_tool_server_is_shown_what_each_caller_gave(settings: Settings) -> None:
+    """A wrong token does not profit from a right one; without any there is no such tool."""
+    tools = McpServer("Bearer good")
+    text = TextPart('CALL add {"a": 2, "b": 40}')
+    events = []
+    async with run_server(tools) as url:
+        guarded = with_tools(
+            settings, f"{url}/mcp", authorization_headers={"Authorization": "client"}
+        )
+        (server,) = guarded.mcp_servers
+        async with opened(guarded) as stack:
+            for token in ("good", "wrong", None, "good"):
+                shown = {server.name: {"Authorization": f"Bearer {token}"}} if token else {}
+                given = Credentials(mcp_headers=shown)
+                conversation_id = await stack.start_conversation("alice")
+                try:
+                    events.append(await turn(stack, conversation_id, text, credentials=given))
+                except TurnFailed:
+                    events.append([])
+    good, wrong, nothing, again = events
+    assert isinstance(good[-1], TurnCompleted)
+    assert isinstance(wrong[-1], AuthRequired)
+    assert not nothing or isinstance(nothing[-1], TurnCompleted)
+    assert isinstance(again[-1], TurnCompleted)
+    assert tools.calls == [{"a": 2, "b": 40}] * 2
+    assert set(tools.seen) == {"Bearer good", "Bearer wrong"}
 
 
 @needs_mock

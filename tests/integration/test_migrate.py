@@ -108,6 +108,24 @@ async def test_primary_and_foreign_keys_are_what_the_tables_say(database: Databa
     }
 
 
+async def test_the_tables_of_lightspeeds_own_quotas_are_not_in_the_way(database: Database) -> None:
+    """Its settings name the database, so it may be the same one."""
+    theirs = ("CREATE TABLE quota_limits (id TEXT)", "CREATE TABLE token_usage (user_id TEXT)")
+
+    def work(connection: Connection) -> None:
+        for statement in theirs:
+            connection.execute(text(statement))
+        connection.execute(text("INSERT INTO token_usage VALUES ('ann')"))
+
+    await database.write(work)
+
+    await migrate(database)
+
+    assert await is_current(database)
+    kept = await database.read(lambda c: c.execute(text("SELECT * FROM token_usage")).all())
+    assert [tuple(row) for row in kept] == [("ann",)]
+
+
 async def test_migrating_again_changes_nothing(database: Database) -> None:
     await migrate(database)
     await database.write(lambda connection: connection.execute(text("DROP TABLE task_events")))

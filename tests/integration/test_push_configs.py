@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from agent.caller import Caller
 from agent.errors import InvalidParams, StateError
-from agent.model import Caller, PushAuthentication
+from agent.model import PushAuthentication
 from tests.fakes.state import open_database
 from tests.fakes.webhooks import ANN, Clock, config, open_push, settings
 

@@ -68,7 +68,7 @@ async def broken_off(database: Database, *before: Any) -> tuple[str, list[tuple[
 
 async def settled(running: Any, task_id: str) -> Task:
     """Return the task when its run here has ended."""
-    run = running.runner.run_of(task_id)
+    run = running.run_of(task_id)
     if run is not None:
         await run.feed.closed()
     task: Task = await running.get(task_id)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from a2a_state.tables import task_events, tasks
+from agent.caller import Caller
 from agent.errors import InvalidParams, StateError
 from agent.model import (
     TERMINAL,
     Artifact,
     ArtifactUpdate,
-    Caller,
     ListRequest,
     Message,
     Part,
@@ -49,6 +49,7 @@ ANN, BOB = Caller("ann"), Caller("bob")
 NOON = 1_800_000_000_000
 STATES = (TaskState.WORKING, TaskState.INPUT_REQUIRED, TaskState.COMPLETED, TaskState.FAILED)
 MANY = 10_000
+PLENTY = 2**30
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ async def test_the_task_that_changed_last_comes_first(database: Database) -> Non
     """Of those that changed at once, the one with the greater id."""
     await add(database, row(1, NOON), row(2, NOON + 1), row(3, NOON - 1), row(4, NOON))
 
-    page = await TaskList(database).page(ANN, ListRequest())
+    page = await TaskList(database, PLENTY).page(ANN, ListRequest())
 
     assert numbers(page) == [2, 4, 1, 3]
     assert (page.next_page_token, page.page_size, page.total_size) == ("", 50, 4)
@@ -121,7 +122,7 @@ async def test_the_task_that_changed_last_comes_first(database: Database) -> Non
 async def test_who_has_no_task_gets_an_empty_page(database: Database) -> None:
     await add(database, row(1))
 
-    page = await TaskList(database).page(BOB, ListRequest(page_size=3))
+    page = await TaskList(database, PLENTY).page(BOB, ListRequest(page_size=3))
 
     assert (page.tasks, page.next_page_token, page.page_size, page.total_size) == ([], "", 3, 0)
 
@@ -129,7 +130,7 @@ async def test_who_has_no_task_gets_an_empty_page(database: Database) -> None:
 async def test_a_last_page_that_is_full_has_no_token(database: Database) -> None:
     await add(database, *(row(number) for number in range(4)))
 
-    pages = await all_pages(TaskList(database), ANN, ListRequest(page_size=2))
+    pages = await all_pages(TaskList(database, PLENTY), ANN, ListRequest(page_size=2))
 
     assert [numbers(page) for page in pages] == [[3, 2], [1, 0]]
 
@@ -146,14 +147,14 @@ async def test_another_owners_or_tenants_tasks_are_not_there(database: Database)
 
     for caller, expected in ((ANN, [1]), (BOB, [2]), (Caller("ann", "x"), [3])):
         for request in (ListRequest(), ListRequest(context_id="context")):
-            page = await TaskList(database).page(caller, request)
+            page = await TaskList(database, PLENTY).page(caller, request)
             assert (numbers(page), page.total_size) == (expected, 1)
 
 
 async def test_a_moment_is_within_what_comes_after_it(database: Database) -> None:
     await add(database, row(1, NOON - 1), row(2, NOON), row(3, NOON + 1))
 
-    page = await TaskList(database).page(ANN, ListRequest(updated_after=NOON))
+    page = await TaskList(database, PLENTY).page(ANN, ListRequest(updated_after=NOON))
 
     assert (numbers(page), page.total_size) == ([3, 2], 2)
 
@@ -207,7 +208,7 @@ async def test_no_page_leaves_out_or_repeats_a_task_that_does_not_change(
     wanted = [stored for stored in rows if is_wanted(stored, request_)]
     wanted.sort(key=lambda stored: (stored["updated_at"], stored["task_id"]), reverse=True)
     expected = [stored["task_id"] for stored in wanted]
-    task_list = TaskList(database)
+    task_list = TaskList(database, PLENTY)
 
     pages = await all_pages(task_list, caller, request_)
 
@@ -233,7 +234,7 @@ async def test_a_page_may_have_another_size_and_other_contents_than_the_last(
     database: Database,
 ) -> None:
     await add(database, *(row(number) for number in range(6)))
-    task_list = TaskList(database)
+    task_list = TaskList(database, PLENTY)
     token = (await task_list.page(ANN, ListRequest(page_size=2))).next_page_token
 
     page = await task_list.page(
@@ -259,10 +260,12 @@ async def test_a_token_is_good_for_its_own_list_only(
 ) -> None:
     await add(database, *(row(number) for number in range(3)))
     await add(database, *(row(number, owner="bob") for number in range(10, 13)))
-    token = (await TaskList(database).page(ANN, ListRequest(page_size=1))).next_page_token
+    token = (await TaskList(database, PLENTY).page(ANN, ListRequest(page_size=1))).next_page_token
 
     with pytest.raises(InvalidParams) as raised:
-        await TaskList(database).page(caller, msgspec.structs.replace(request_, page_token=token))
+        await TaskList(database, PLENTY).page(
+            caller, msgspec.structs.replace(request_, page_token=token)
+        )
 
     assert raised.value.field == "pageToken"
 
@@ -282,19 +285,19 @@ async def test_a_token_is_good_for_its_own_list_only(
 )
 async def test_what_is_no_token_is_refused(database: Database, token: str) -> None:
     with pytest.raises(InvalidParams) as raised:
-        await TaskList(database).page(ANN, ListRequest(page_token=token))
+        await TaskList(database, PLENTY).page(ANN, ListRequest(page_token=token))
 
     assert raised.value.field == "pageToken"
 
 
 async def test_a_token_cannot_name_what_a_database_cannot_hold(database: Database) -> None:
     await add(database, row(1), row(2))
-    token = (await TaskList(database).page(ANN, ListRequest(page_size=1))).next_page_token
+    token = (await TaskList(database, PLENTY).page(ANN, ListRequest(page_size=1))).next_page_token
     raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     other = base64.urlsafe_b64encode(raw[:-1] + b"\x00").decode()
 
     with pytest.raises(InvalidParams):
-        await TaskList(database).page(ANN, ListRequest(page_token=other))
+        await TaskList(database, PLENTY).page(ANN, ListRequest(page_token=other))
 
 
 async def test_a_token_that_was_changed_is_refused_or_leads_to_the_callers_own_tasks(
@@ -302,7 +305,7 @@ async def test_a_token_that_was_changed_is_refused_or_leads_to_the_callers_own_t
 ) -> None:
     await add(database, *(row(number) for number in range(5)))
     await add(database, *(row(number, owner="bob") for number in range(10, 15)))
-    task_list = TaskList(database)
+    task_list = TaskList(database, PLENTY)
     token = (await task_list.page(ANN, ListRequest(page_size=2))).next_page_token
     raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
 
@@ -321,7 +324,7 @@ async def test_a_context_id_that_cannot_exist_is_refused(
     database: Database, context_id: str
 ) -> None:
     with pytest.raises(InvalidParams) as raised:
-        await TaskList(database).page(ANN, ListRequest(context_id=context_id))
+        await TaskList(database, PLENTY).page(ANN, ListRequest(context_id=context_id))
 
     assert raised.value.field == "contextId"
 
@@ -337,7 +340,7 @@ async def test_history_and_artifacts_are_those_that_were_asked_for(database: Dat
     await add(database, row(1, body=body(artifacts=answer, history=history, metadata={"a": 1})))
 
     async def listed(**asked: Any) -> Task:
-        (task,) = (await TaskList(database).page(ANN, ListRequest(**asked))).tasks
+        (task,) = (await TaskList(database, PLENTY).page(ANN, ListRequest(**asked))).tasks
         return task
 
     assert await listed() == Task(
@@ -391,7 +394,7 @@ async def test_tasks_that_run_are_listed_with_what_they_have_said_so_far(
     ]
     await database.write(lambda c: c.execute(task_events.insert(), rows))
 
-    page = await TaskList(database).page(ANN, ListRequest(include_artifacts=True))
+    page = await TaskList(database, PLENTY).page(ANN, ListRequest(include_artifacts=True))
 
     texts = [task.artifacts[0].parts[0].text for task in page.tasks]
     assert dict(zip(numbers(page), texts, strict=True)) == {1: "abcd", 2: "ax", 3: "a", 4: "a"}
@@ -407,7 +410,7 @@ async def test_a_task_is_listed_as_of_its_row_though_it_goes_on_meanwhile(
     await database.write(lambda c: c.execute(task_events.insert(), rows))
 
     (task,) = (
-        await TaskList(database).page(
+        await TaskList(database, PLENTY).page(
             ANN, ListRequest(status=TaskState.WORKING, include_artifacts=True)
         )
     ).tasks
@@ -421,7 +424,83 @@ async def test_a_task_that_cannot_be_read_is_an_error(database: Database) -> Non
 
     for include_artifacts in (True, False):
         with pytest.raises(StateError):
-            await TaskList(database).page(ANN, ListRequest(include_artifacts=include_artifacts))
+            await TaskList(database, PLENTY).page(
+                ANN, ListRequest(include_artifacts=include_artifacts)
+            )
+
+
+def large(number: int) -> Message:
+    """Return a message that makes a stored task larger than a thousand bytes."""
+    return said(str(number) * 1_000)
+
+
+async def test_a_page_ends_early_when_its_tasks_are_large(database: Database) -> None:
+    """It begins no task behind the bound; the total is that of all, each of which comes once."""
+    rows = [row(number, body=body(number, history=[large(number)])) for number in range(5)]
+    await add(database, *rows)
+    size = len(rows[0]["body"])
+
+    for page_bytes, expected in (
+        (1, [[4], [3], [2], [1], [0]]),
+        (size, [[4], [3], [2], [1], [0]]),
+        (size + 1, [[4, 3], [2, 1], [0]]),
+        (size * 4, [[4, 3, 2, 1], [0]]),
+        (size * 5, [[4, 3, 2, 1, 0]]),
+    ):
+        for request in (ListRequest(), ListRequest(context_id="context")):
+            pages = await all_pages(TaskList(database, page_bytes), ANN, request)
+            assert [numbers(page) for page in pages] == expected
+            assert {(page.total_size, page.page_size) for page in pages} == {(5, 50)}
+    pages = await all_pages(TaskList(database, size * 4), ANN, ListRequest(page_size=3))
+    assert [numbers(page) for page in pages] == [[4, 3, 2], [1, 0]]
+
+
+async def test_what_a_page_has_no_room_for_is_not_read(database: Database) -> None:
+    """The database sends no body behind the bound, and no events of such a task."""
+    waiting = TaskState.INPUT_REQUIRED
+    bodies = [body(number, waiting, history=[large(number)]) for number in range(4)]
+    await add(database, *(row(n, state=waiting, body=bodies[n]) for n in range(4)))
+    more = [log(number, 2, text_event(number, "x" * 1_000)) for number in range(4)]
+    await database.write(lambda c: c.execute(task_events.insert(), more))
+    room, request = len(bodies[0]) + 1, ListRequest(include_artifacts=True)
+
+    with statements(database) as sent:
+        page = await TaskList(database, room).page(ANN, request)
+
+    assert numbers(page) == [3]
+    read = [
+        value
+        for statement, parameters in sent
+        for line in await database.read(partial(_rows, statement, parameters))
+        for value in line
+        if isinstance(value, bytes)
+    ]
+    assert read == [bodies[3], more[3]["body"]]
+
+
+def _rows(statement: str, parameters: Any, connection: Connection) -> Any:
+    return connection.exec_driver_sql(statement, parameters).all()
+
+
+async def test_what_a_running_task_has_said_counts_when_it_is_asked_for(
+    database: Database,
+) -> None:
+    """Of a task that has ended the row holds all."""
+    working = TaskState.WORKING
+    await add(database, *(row(number, state=working, seq=2) for number in (1, 2)), row(3, seq=2))
+    rows = [
+        log(number, first, text_event(number, "x" * 1_000))
+        for number in (1, 2, 3)
+        for first in (2, 3, 4)
+    ]
+    await database.write(lambda c: c.execute(task_events.insert(), rows))
+    task_list = TaskList(database, 2_000)
+
+    bare = await all_pages(task_list, ANN, ListRequest())
+    whole = await all_pages(task_list, ANN, ListRequest(include_artifacts=True))
+
+    assert [numbers(page) for page in bare] == [[3, 2, 1]]
+    assert [numbers(page) for page in whole] == [[3, 2], [1]]
 
 
 async def plan(database: Database, statement: str, parameters: Any) -> str:
@@ -434,6 +513,8 @@ async def plan(database: Database, statement: str, parameters: Any) -> str:
 
 
 UPDATED, ENDED = "ix_tasks_updated", "ix_tasks_ended"
+# A page's places may be sorted once more; PostgreSQL never needs that.
+SORTED_TASKS = r"(?m)SEARCH tasks .*\n.*TEMP B-TREE FOR ORDER BY|^ *(->  )?Sort  "
 FILTERS: dict[str, tuple[ListRequest, str]] = {
     "all": (ListRequest(), UPDATED),
     "moment": (ListRequest(updated_after=NOON + MANY // 2), UPDATED),
@@ -445,7 +526,7 @@ FILTERS: dict[str, tuple[ListRequest, str]] = {
 
 
 async def add_many(database: Database) -> None:
-    """Store many tasks of ann's: a hundred run, half of them are of one context."""
+    """Store many tasks of ann's: a hundred run, half of them are of one context. A few more are bob's."""
     await add(
         database,
         *(
@@ -458,6 +539,7 @@ async def add_many(database: Database) -> None:
             )
             for number in range(MANY)
         ),
+        *(row(MANY + number, NOON + 3 * number, owner="bob") for number in range(MANY // 3)),
     )
     if database.dialect == "postgresql":
         # What autovacuum would do. Rows are known to be visible when their commit is on disk.
@@ -476,7 +558,7 @@ async def test_the_lists_of_large_owners_are_read_in_the_order_of_an_index(
     await add_many(database)
     for name, (request, index) in FILTERS.items():
         with statements(database) as sent, pytest.raises(StateError):
-            await TaskList(database).page(ANN, request)  # the tasks are no JSON
+            await TaskList(database, PLENTY).page(ANN, request)  # the tasks are no JSON
 
         assert len(sent) == 2, name
         for statement, parameters in sent:
@@ -486,4 +568,4 @@ async def test_the_lists_of_large_owners_are_read_in_the_order_of_an_index(
             if index == ENDED:
                 assert UPDATED not in steps, (name, steps)
             if index == UPDATED:
-                assert not re.search("(?m)TEMP B-TREE FOR ORDER BY|^ *(->  )?Sort  ", steps), steps
+                assert not re.search(SORTED_TASKS, steps), steps

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.errors import ModelNotFound, SettingsError, TurnFailed
+from agent.errors import ModelNotFound, TurnFailed
 from agent.settings import Settings
-from agent.stacks.agents_api_agent import config_of, mcp_headers, model_of
-from agent.stacks.mcp_headers import check_mcp_headers
+from agent.stacks import NO_CREDENTIALS
+from agent.stacks.agents_api_agent import (
+    config_of,
+    mcp_headers,
+    model_of,
+    provider_data,
+    toolgroups_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +34,13 @@ def settings(**sections: Any) -> Settings:
 def mcp(**headers: str) -> dict[str, Any]:
     """Return an MCP server that wants these headers."""
     return {"name": "sums", "url": "http://mcp:1/sse", "authorization_headers": headers}
+
+
+async def headers(*servers: dict[str, Any]) -> dict[str, str]:
+    """Return what Llama Stack is sent for these servers."""
+    return provider_data(
+        await mcp_headers(settings(mcp_servers=servers).mcp_servers, NO_CREDENTIALS)
+    )
 
 
 def test_the_agent_is_what_the_settings_say() -> None:
@@ -119,30 +132,38 @@ async def test_credentials_of_mcp_servers_are_read_from_their_files(tmp_path: Pa
     """Llama Stack gets them with each turn, by the URL of the server."""
     token = tmp_path / "token"
     token.write_text("Bearer ü\n", encoding="utf-8")
-    headers = await mcp_headers(settings(mcp_servers=[mcp(Authorization=str(token))]))
-    assert list(headers) == ["X-LlamaStack-Provider-Data"]
-    data = headers["X-LlamaStack-Provider-Data"]
+    sent = await headers(mcp(Authorization=str(token)))
+    assert list(sent) == ["X-LlamaStack-Provider-Data"]
+    data = sent["X-LlamaStack-Provider-Data"]
     assert data.isascii()
     assert json.loads(data) == {"mcp_headers": {"http://mcp:1/sse": {"Authorization": "Bearer ü"}}}
 
 
 async def test_without_credentials_nothing_is_sent() -> None:
     """Most MCP servers need none."""
-    assert await mcp_headers(settings(mcp_servers=[mcp()])) == {}
+    assert await headers(mcp()) == {}
 
 
 async def test_a_credential_that_cannot_be_read_names_the_server_and_not_the_path() -> None:
     """The caller may know the one and not the other."""
     with pytest.raises(TurnFailed) as raised:
-        await mcp_headers(settings(mcp_servers=[mcp(Authorization="/no/such/file")]))
+        await headers(mcp(Authorization="/no/such/file"))
     assert "sums" in raised.value.message
     assert "/no/such" not in raised.value.message
 
 
 @pytest.mark.parametrize("source", ["client", "kubernetes", "oauth"])
-def test_a_token_of_the_caller_cannot_be_passed_on(source: str) -> None:
-    """It is refused at the start, by the path of its key."""
-    with pytest.raises(SettingsError) as raised:
-        check_mcp_headers(settings(mcp_servers=[mcp(Authorization=source)]))
-    ((path, _),) = raised.value.problems
-    assert path == "mcp_servers[0].authorization_headers.Authorization"
+def test_servers_that_take_the_callers_credentials_are_no_part_of_the_agent(source: str) -> None:
+    """All callers share it; nor are the tool groups that name such a server."""
+    server = mcp(Authorization=source)
+    free = {"name": "free", "url": "http://free:1"}
+    agent = {"toolgroups": ["builtin::rag", "mcp::sums/add", {"name": "mcp::sums/sub", "args": {}}]}
+    configured = settings(agent=agent, mcp_servers=[server, free])
+    assert config_of(configured, "m")["toolgroups"] == ["builtin::rag", "mcp::free"]
+    assert toolgroups_of(configured, configured.mcp_servers) == [
+        "builtin::rag",
+        "mcp::sums/add",
+        {"name": "mcp::sums/sub", "args": {}},
+        "mcp::sums",
+        "mcp::free",
+    ]

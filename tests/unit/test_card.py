@@ -15,6 +15,7 @@ from agent.card_dialects import Features
 from agent.errors import ExtendedCardNotConfigured, SettingsError, UnsupportedOperation
 from agent.packaged import packaged
 from agent.settings import Settings
+from tests.fakes.api_key import KEYED
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 SCHEMA = Path(__file__).parents[3] / "shared/spec/a2a/a2a-0.3.schema.json"
@@ -27,6 +28,10 @@ FULL = Features(
     http_json=True,
     grpc_url="agent.example:9090",
     extensions=[{"uri": "https://a.example/x", "required": False, "params": {"n": 1}}],
+    security_schemes={
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        "key": {"type": "apiKey", "in": "header", "name": "x-key", "description": "Ask us."},
+    },
 )
 MINIMAL = {"name": "N", "description": "D"}
 WRITTEN: dict[str, Any] = {
@@ -127,6 +132,20 @@ def test_the_1_0_card_is_written_as_the_proto_has_it() -> None:
             "extendedAgentCard": True,
             "extensions": FULL.extensions,
         },
+        "securitySchemes": {
+            "bearer": {"httpAuthSecurityScheme": {"scheme": "bearer", "bearerFormat": "JWT"}},
+            "key": {
+                "apiKeySecurityScheme": {
+                    "location": "header",
+                    "name": "x-key",
+                    "description": "Ask us.",
+                }
+            },
+        },
+        "securityRequirements": [
+            {"schemes": {"bearer": {"list": []}}},
+            {"schemes": {"key": {"list": []}}},
+        ],
     }
 
 
@@ -148,15 +167,95 @@ def test_the_0_3_card_is_written_as_its_schema_has_it() -> None:
             "extensions": FULL.extensions,
         },
         "supportsAuthenticatedExtendedCard": True,
+        "securitySchemes": FULL.security_schemes,
+        "security": [{"bearer": []}, {"key": []}],
     }
 
 
 def test_the_hybrid_card_says_what_both_say() -> None:
-    """Clients of either version ignore fields that they do not know."""
+    """Clients of either version ignore fields that they do not know; a scheme has both shapes."""
     found = card(WRITTEN, FULL)
     new, old, both = (said(found, version) for version in ("1.0", "0.3", "hybrid"))
 
-    assert both == new | old | {"capabilities": new["capabilities"] | old["capabilities"]}
+    assert both == new | old | {
+        "capabilities": new["capabilities"] | old["capabilities"],
+        "securitySchemes": {
+            name: scheme | new["securitySchemes"][name]
+            for name, scheme in old["securitySchemes"].items()
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "more", "schemes"),
+    [
+        ("noop", {}, {}),
+        ("noop-with-token", {}, {"bearer": ("http", "bearer")}),
+        ("api-key-token", {"api_key_config": {"api_key": "k"}}, {"bearer": ("http", "bearer")}),
+        (
+            "jwk-token",
+            {"jwk_config": {"url": "https://issuer.example/keys"}},
+            {"bearer": ("http", "bearer")},
+        ),
+        ("k8s", {}, {"bearer": ("http", "bearer")}),
+        ("rh-identity", {"rh_identity_config": {}}, {"identity": ("apiKey", "x-rh-identity")}),
+    ],
+)
+def test_the_card_declares_what_the_module_wants_to_see(
+    module: str, more: dict[str, Any], schemes: dict[str, tuple[str, str]]
+) -> None:
+    """And nothing of its configuration."""
+    content = {"authentication": {"module": module} | more}
+    found = make_card(Settings.model_validate(content))
+
+    old, new = said(found, "0.3"), said(found, "1.0")
+    declared = old.get("securitySchemes", {})
+    assert {
+        name: (scheme["type"], scheme.get("scheme") or scheme["name"])
+        for name, scheme in declared.items()
+    } == schemes
+    assert old.get("security", []) == [{name: []} for name in schemes]
+    assert new.get("securityRequirements", []) == [{"schemes": {n: {"list": []}}} for n in schemes]
+    assert set(new.get("securitySchemes", {})) == set(schemes)
+    assert "issuer.example" not in json.dumps(said(found, "hybrid"))
+    assert [s.get("bearerFormat") for s in declared.values()] == (
+        ["JWT"] if module == "jwk-token" else [None] * len(schemes)
+    )
+
+
+@pytest.mark.parametrize("version", ["0.3", "1.0", "hybrid"])
+def test_a_document_that_says_the_security_there_is_is_right(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the shape of either version, or of both."""
+    keys = ("security", "securitySchemes", "securityRequirements")
+    whole = said(card(WRITTEN, FULL), version)
+    again = card(WRITTEN | {key: whole[key] for key in keys if key in whole}, FULL)
+
+    assert said(again, version) == whole
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("key", "lie"),
+    [
+        ("security", []),
+        ("security", [{"bearer": []}]),
+        ("securitySchemes", {}),
+        ("securitySchemes", {"bearer": {"type": "http", "scheme": "basic"}}),
+        ("securityRequirements", [{}]),
+    ],
+    ids=["nothing-asked", "less-asked", "no-schemes", "another-scheme", "anonymous"],
+)
+def test_a_document_cannot_say_another_security(
+    key: str, lie: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Least of all that nothing is needed."""
+    found = card(WRITTEN | {key: lie}, FULL)
+
+    assert said(found, "hybrid") == said(card(WRITTEN, FULL), "hybrid")
+    [record] = caplog.records
+    assert record.getMessage().endswith(f": {key}")
 
 
 @pytest.mark.parametrize("features", [PLAIN, FULL])
@@ -364,12 +463,12 @@ def test_images_are_offered_when_something_can_see_them(
 
 @pytest.fixture
 def extended(tmp_path: Path) -> dict[str, Any]:
-    """Return the settings of an extended card with other text, and with one skill more."""
+    """Return the settings of an extended card with other text and a skill more, and of its callers."""
     file = tmp_path / "extended.yaml"
     skills = [{"id": "plan", "name": "Plan", "description": "Plans."}, SKILL | {"name": "More"}]
     document = {"icon_url": "https://example.com/other.png", "version": "3.0", "skills": skills}
     file.write_text(json.dumps(document))
-    return {"a2a": {"extended_card_path": str(file)}}
+    return {"a2a": {"extended_card_path": str(file)}, "authentication": KEYED}
 
 
 @pytest.mark.parametrize("version", ["1.0", "0.3"])
@@ -388,14 +487,20 @@ def test_the_extended_card_lies_over_the_public_one(version: str, extended: dict
     assert said(found, version)["skills"] == [SKILL]
 
 
-def test_an_extended_card_that_everybody_may_read_is_told_at_start(
-    caplog: pytest.LogCaptureFixture, extended: dict[str, Any]
+@pytest.mark.parametrize("module", ["noop", "noop-with-token"])
+def test_where_nobody_is_authenticated_nobody_gets_the_extended_card(
+    module: str, caplog: pytest.LogCaptureFixture, extended: dict[str, Any]
 ) -> None:
-    """Nobody is known by name without authentication."""
-    card(WRITTEN, FULL, **extended)
+    """The public card does not declare it, and the log says why."""
+    settings = Settings.model_validate(extended | {"authentication": {"module": module}})
+    found = make_card(settings, STARTED)
 
-    [record] = caplog.records
-    assert "authentication.module is noop" in record.getMessage()
+    assert said(found, "hybrid")["capabilities"]["extendedAgentCard"] is False
+    assert said(found, "hybrid")["supportsAuthenticatedExtendedCard"] is False
+    with pytest.raises(UnsupportedOperation):
+        found.extended("1.0")
+    *_, record = caplog.records
+    assert f"authentication.module is {module}" in record.getMessage()
 
 
 def test_what_both_cards_say_wrongly_is_logged_once(
@@ -435,7 +540,10 @@ def test_the_card_declares_what_the_settings_say() -> None:
         {"uri": "https://a.example/y", "description": "Y", "required": True, "params": {"n": 1}},
     ]
     path = str(packaged("agent_card.yaml"))
-    settings = {"a2a": {"extensions": extensions, "extended_card_path": path}}
+    settings = {
+        "a2a": {"extensions": extensions, "extended_card_path": path},
+        "authentication": KEYED,
+    }
     capabilities = said(make_card(Settings.model_validate(settings)), "hybrid")["capabilities"]
 
     assert capabilities["extensions"] == extensions

@@ -150,6 +150,11 @@ async def test_who_has_the_card_is_told_so(method: str, headers: dict[str, str])
         {"If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"},
         {"If-Modified-Since": "yesterday"},
         {"If-Modified-Since": "Fri, 99 Foo 2026 03:04:05 GMT"},
+        {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"},
+        {"If-Modified-Since": "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT"},
+        {"If-Modified-Since": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"},
+        {"If-Modified-Since": "Mon, 01 Jan 0001 00:00:00 +2359"},
+        {"If-Modified-Since": ""},
     ],
 )
 async def test_who_has_another_card_gets_this_one(headers: dict[str, str]) -> None:

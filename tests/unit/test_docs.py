@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 import pytest
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from a2a_state.database import connect
 from agent import rpc_answer
 from agent.cli import exits
 from agent.cli.main import cli
@@ -20,8 +22,14 @@ from agent.dialects.v0_3_values import STATES
 from agent.dialects.v1_0 import Dialect1
 from agent.model import TaskState
 from agent.settings import Settings
-from agent.settings.databases import Postgres
+from agent.settings.databases import A2AState, Postgres
 from agent.settings.problems import section_at
+from agent.stacks import BaseStack
+from rest_compat import problems
+from rest_compat.lightspeed.app import make_lightspeed
+from rest_compat.lightspeed.callers import Known
+from rest_compat.lightspeed.health import Providers
+from tests.fakes.gates import open_gate
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
@@ -109,7 +117,7 @@ def test_every_option_of_the_command_line_is_documented(command: click.Command) 
     options = [param for param in params if isinstance(param, click.Option)]
     text = section(page("docs/command-line.md"), str(command.name))
 
-    documented = re.findall(r"`(--?[a-z]+)", text)
+    documented = re.findall(r"`(--?[a-z]+(?:-[a-z]+)*)", text)
 
     assert set(documented) == {name for option in options for name in option.opts}
 
@@ -160,6 +168,42 @@ def test_every_error_code_is_documented() -> None:
     assert {
         (int(code), reason): int(status) for code, reason, status in documented if status
     } == statuses
+
+
+def test_every_rest_route_is_documented_with_its_action() -> None:
+    """Of the route itself and of its router; a route that demands nothing is open to everybody."""
+    settings = Settings()
+    providers = Providers(BaseStack(settings), connect(A2AState(memory=True).url))
+    app = make_lightspeed(settings, open_gate(), providers)
+    routes = {
+        f"{method} {route.path}": demand(route)
+        for route in iter_route_contexts(app.routes)
+        for method in {*(route.methods or ())} - {"HEAD"}
+    }
+    table = section(page("docs/rest.md"), "Routes")
+
+    documented = re.findall(r"^\| `([A-Z]+ /[^`]*)` \| `?([^|`]+)`? \|", table, re.MULTILINE)
+
+    assert len(documented) == len(routes)
+    assert dict(documented) == routes
+
+
+def demand(route: Any) -> str:
+    """Return what a route demands of its caller, in the words of the table."""
+    dependant = getattr(route, "dependant", None)
+    calls = [each.call for each in dependant.dependencies] if dependant else []
+    demands = [call for call in calls if isinstance(call, Known)]
+    actions = {action for each in demands for action in each.needed or ()}
+    return ", ".join(sorted(actions)) or ("none" if demands else "open to everybody")
+
+
+def test_every_status_of_rest_errors_is_documented() -> None:
+    table = section(page("docs/rest.md"), "Errors")
+
+    documented = re.findall(r"^\| (\d{3}) \|", table, re.MULTILINE)
+
+    known = {*problems._REFUSED.values(), *(status for status, _ in problems._OTHERS.values())}
+    assert {int(status) for status in documented} == known | {500}
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -316,6 +316,6 @@ async def test_a_tool_without_credentials_interrupts_the_turn() -> None:
     assert [e.name for e in events if isinstance(e, StepEnded)] == ["", "search"]
     assert isinstance(events[-1], AuthRequired)
     assert "bank" in events[-1].text
-    assert events[-1].data == {"type": "auth", "server": "bank", "url": "https://bank.org/mcp"}
+    assert events[-1].data == {"type": "auth", "server": "bank", "url": "https://bank.org"}
     assert [call.call_id for call in steps.unanswered(loop.steps)] == ["c1"]
     assert len(model.prompts) == 1

@@ -16,9 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.dialects.v1_0 import Dialect1
-from agent.errors import InvalidParams, InvalidRequest, RequestError, UnsupportedOperation
+from agent.errors import (
+    InvalidParams,
+    InvalidRequest,
+    PayloadTooLarge,
+    RequestError,
+    UnsupportedOperation,
+)
 from agent.extensions import Extensions
-from agent.grpc_binding.messages import Binary, read, write
+from agent.grpc_binding import messages
+from agent.grpc_binding.messages import Binary, write
 from agent.grpc_binding.older import Dialect03Grpc
 from agent.grpc_binding.rpcs import Protocol, protocols
 from agent.model import Task, TaskState, TaskStatus
@@ -40,6 +47,13 @@ REQUEST = {
     "configuration": {"historyLength": 0, "returnImmediately": True},
     "tenant": "red",
 }
+
+
+MOST_VALUES = 1000
+
+
+def read(kind: type[Message], body: bytes) -> bytes:
+    return messages.read(kind, body, MOST_VALUES)
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -218,3 +232,32 @@ def test_a_name_that_names_nothing_is_a_wrong_parameter(name: str) -> None:
     for reader, request in readers.items():
         with pytest.raises(InvalidParams, match="must be tasks/"):
             reader(older(request))
+
+
+def with_data(data: Any) -> bytes:
+    request = {"message": {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"data": data}]}}
+    return write(v1.SendMessageRequest, json.dumps(request).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[[]] * 1000, [True] * 1000, {str(n): n for n in range(1000)}, [[{"a": {}}] * 30] * 30],
+    ids=["lists", "scalars", "members", "nested"],
+)
+def test_a_message_has_a_bound_of_values(data: Any) -> None:
+    with pytest.raises(PayloadTooLarge, match="1000 values"):
+        read(v1.SendMessageRequest, with_data(data))
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["a,b,c;1:2\n" * 10_000, [True] * 400, {"n" * 5000: 1}],
+    ids=["a long text", "some scalars", "a long name"],
+)
+def test_bytes_alone_are_not_values(data: Any) -> None:
+    body = with_data(data)
+    assert len(body) > MOST_VALUES
+
+    read_data = json.loads(read(v1.SendMessageRequest, body))["message"]["parts"][0]["data"]
+
+    assert read_data == data

@@ -24,6 +24,13 @@ EXAMPLES: dict[type[AgentError], AgentError] = {
     InvalidParams: InvalidParams("message.parts", "must not be empty"),
     TooManyTasks: TooManyTasks(7),
     errors.ServerStopping: errors.ServerStopping(3),
+    errors.TooManyStreams: errors.TooManyStreams(5),
+    errors.TooManyAttempts: errors.TooManyAttempts(60),
+    errors.Unauthenticated: errors.Unauthenticated("Token has expired"),
+    errors.MalformedCredentials: errors.MalformedCredentials("Invalid JSON"),
+    errors.PermissionDenied: errors.PermissionDenied("User ann may not"),
+    errors.QuotaExceeded: errors.QuotaExceeded("User ann has no available tokens."),
+    errors.IdentityUnavailable: errors.IdentityUnavailable("Nobody answers"),
 }
 
 

@@ -14,14 +14,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from agent import errors
-from agent.auth.noop import Noop
+from agent.caller import Caller
 from agent.card import load_card
 from agent.card_dialects import Features
 from agent.errors import AgentError
 from agent.extensions import Extensions
 from agent.http_json.routes import HttpJsonRoute
 from agent.model import (
-    Caller,
     Event,
     Message,
     Part,
@@ -36,6 +35,7 @@ from agent.model import (
 )
 from agent.operations import Operations
 from agent.settings import Settings
+from tests.fakes.gates import open_gate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -124,7 +124,7 @@ async def served(service: FakeService, **a2a: Any) -> AsyncIterator[httpx.AsyncC
 
     app = Starlette(
         routes=[
-            HttpJsonRoute(operations, actual, Noop(), settings),
+            HttpJsonRoute(operations, open_gate(), settings),
             Route("/{path:path}", other, methods=["GET", "POST"]),
         ]
     )
@@ -182,8 +182,9 @@ async def test_a_path_and_a_method_name_an_operation(
     async with served(service) as client:
         response = await client.request(method, prefix + path, json=body)
     assert response.status_code == 200, response.text
-    ((called, request),) = service.asked
+    ((called, request, *size),) = service.asked
     assert called == operation
+    assert all(size), "of a message"
     tenant = "acme" if prefix == "/acme" else ""
     assert request.tenant == tenant
     if hasattr(request, "task_id"):
@@ -351,7 +352,7 @@ async def test_service_parameters_reach_the_operation(header: str, value: str) -
         response = await client.post("/message:stream", json=SENT, headers={header: value})
         await client.get("/tasks/t-1:subscribe", headers={"Last-Event-ID": "17"})
     assert response.status_code == 200
-    (_, sent), (_, subscribed) = service.asked
+    (_, sent, _), (_, subscribed) = service.asked
     assert value in {str(sent.last_event_id), sent.idempotency_key}
     assert subscribed.last_event_id == 17
 

@@ -9,6 +9,7 @@ import pytest
 
 from agent.errors import ContentTypeNotSupported, InvalidParams, TurnFailed
 from agent.settings import Settings
+from agent.stacks import NO_CREDENTIALS
 from agent.stacks.responses_api_request import (
     answers_of,
     body_of,
@@ -55,6 +56,11 @@ def request(**fields: Any) -> TurnRequest:
 def body(wanted: TurnRequest | None = None, **sections: Any) -> dict[str, Any]:
     """Return the body for these settings."""
     return body_of(settings(**sections), wanted or request(), "vllm/small")
+
+
+async def tools_of(configured: Settings) -> list[dict[str, Any]]:
+    """Return the tools of all MCP servers."""
+    return await mcp_tools(configured, configured.mcp_servers, NO_CREDENTIALS)
 
 
 def test_what_is_not_configured_is_left_to_the_server() -> None:
@@ -135,7 +141,7 @@ async def test_mcp_servers_become_tools_with_their_secrets(tmp_path: Path) -> No
     server = {"name": "sums", "url": "http://sums.example/mcp"}
     other = server | {"name": "locked", "authorization_headers": headers}
 
-    assert await mcp_tools(settings(mcp_servers=[server, other])) == [
+    assert await tools_of(settings(mcp_servers=[server, other])) == [
         {
             "type": "mcp",
             "server_label": "sums",
@@ -165,7 +171,7 @@ async def test_a_tool_group_may_select_tools_of_a_server(groups: list[str], allo
     """Without a selection all of them are allowed."""
     server = {"name": "sums", "url": "http://sums.example/mcp"}
 
-    [tool] = await mcp_tools(settings(agent={"toolgroups": groups}, mcp_servers=[server]))
+    [tool] = await tools_of(settings(agent={"toolgroups": groups}, mcp_servers=[server]))
 
     assert tool.get("allowed_tools") == allowed
 
@@ -175,8 +181,8 @@ async def test_a_secret_that_cannot_be_read_fails_the_turn(tmp_path: Path) -> No
     path = str(tmp_path / "missing")
     server = {"name": "sums", "url": "http://x.example", "authorization_headers": {"X-Key": path}}
 
-    with pytest.raises(TurnFailed, match="MCP server sums cannot be read") as caught:
-        await mcp_tools(settings(mcp_servers=[server]))
+    with pytest.raises(TurnFailed, match="tool server sums cannot be read") as caught:
+        await tools_of(settings(mcp_servers=[server]))
 
     assert path not in caught.value.message
 
@@ -188,7 +194,7 @@ async def test_a_secret_that_cannot_be_read_fails_the_turn(tmp_path: Path) -> No
 async def test_approval_is_asked_for_by_the_server(asked: Any, sent: Any) -> None:
     server = {"name": "sums", "url": "http://sums/mcp", "require_approval": asked}
 
-    [tool] = await mcp_tools(settings(mcp_servers=[server]))
+    [tool] = await tools_of(settings(mcp_servers=[server]))
 
     assert tool["require_approval"] == sent
 

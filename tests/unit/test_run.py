@@ -14,12 +14,12 @@ import pytest
 
 from a2a_state.contexts import Context
 from a2a_state.tasks import StoredTask
+from agent.caller import Caller
 from agent.errors import StateUnavailable, TaskTaken, TurnFailed
 from agent.lease import Holder
 from agent.model import (
     Artifact,
     ArtifactUpdate,
-    Caller,
     Message,
     Part,
     Role,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agent.model import Caller, Message, Part, Role, SendRequest, Task, TaskState, TaskStatus
+from agent.caller import Caller
+from agent.model import Message, Part, Role, SendRequest, Task, TaskState, TaskStatus
 from agent.settings.own import Limits
 from agent.stacks import Answer, Resume, TextPart, TurnRequest
 from agent.turn_requests import (

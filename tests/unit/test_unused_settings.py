@@ -20,7 +20,7 @@ STACK = "agent.stacks:BaseStack"
     [
         ({}, []),
         ({"name": "mine", "service": {"auth_enabled": False, "cors": {}}}, []),
-        ({"service": {"cors": {"allow_origins": ["https://a.test"]}}}, ["service.cors"]),
+        ({"service": {"auth_enabled": True}}, ["service.auth_enabled"]),
         ({"database": {"sqlite": {"db_path": "x"}}, "solr": {}}, ["database", "solr"]),
         ({"customization": {"system_prompt": "Be kind."}}, []),
         ({"knowledge": "docs"}, []),

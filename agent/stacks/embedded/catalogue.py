@@ -14,6 +14,7 @@ from agent.stacks.embedded.inference import PROVIDER, OpenAIModel
 from agent.stacks.embedded.knowledge import Knowledge
 from agent.stacks.embedded.mcp_servers import McpServers
 from agent.stacks.embedded.tools import KNOWLEDGE_SEARCH
+from agent.stacks.turn import NO_CREDENTIALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,14 +66,15 @@ class EmbeddedCatalogue(BaseStack):
 
     @override
     async def tools(self) -> Sequence[Json]:
-        """Return the search in the documents, and the tools of the MCP servers that are up."""
+        """Return the search in the documents, and the tools of the MCP servers that let anybody see them."""
         search = KNOWLEDGE_SEARCH
         found = [
             _tool(KNOWLEDGE_GROUP, search.name, search.description, search.input_schema),
         ]
-        for name in self._servers:
+        servers = self._servers.shown(NO_CREDENTIALS)
+        for name in servers:
             try:
-                tools = await self._servers.tools(name)
+                tools = await servers.tools(name)
             except StackError:
                 continue
             group = MCP_PREFIX + name

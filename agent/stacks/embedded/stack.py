@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from a2a_state.database import Database
     from agent.settings import Settings
     from agent.stacks.embedded.agent_config import AgentConfig
+    from agent.stacks.embedded.mcp_servers import ShownServers
     from agent.stacks.embedded.model import LanguageModel
     from agent.stacks.embedded.turn_record import TurnRecord
     from agent.stacks.turn import Owner, TurnEvent, TurnRequest
@@ -81,7 +82,6 @@ class EmbeddedStack(EmbeddedCatalogue):
     @override
     async def open(self) -> None:
         """Begin to index the documents; raises ``SettingsError``."""
-        self._servers.check()
         for key in ("input_shields", "output_shields"):
             if getattr(self.settings.agent, key) and self._openai is None:
                 raise SettingsError(f"agent.{key}", "needs a model server: set openai.base_url")
@@ -116,7 +116,8 @@ class EmbeddedStack(EmbeddedCatalogue):
             model.check(record.message, wanted)
             yield TurnStarted(record.turn_id)
             prompt = Prompt(model=name, messages=record.messages, response_format=wanted)
-            async with aclosing(self._run(record, config, model, prompt)) as events:
+            servers = self._servers.shown(request.credentials)
+            async with aclosing(self._run(record, config, model, prompt, servers)) as events:
                 async for event in events:
                     if state := _STATES.get(type(event)):
                         unsettled = ""
@@ -168,7 +169,12 @@ class EmbeddedStack(EmbeddedCatalogue):
         return self._openai, rest if rest and first in known else name or ""
 
     async def _run(
-        self, record: TurnRecord, config: AgentConfig, model: LanguageModel, prompt: Prompt
+        self,
+        record: TurnRecord,
+        config: AgentConfig,
+        model: LanguageModel,
+        prompt: Prompt,
+        servers: ShownServers,
     ) -> AsyncGenerator[TurnEvent]:
         for result in record.results:
             call = next(c for c in steps.calls_of(record.steps) if c.call_id == result.call_id)
@@ -182,7 +188,7 @@ class EmbeddedStack(EmbeddedCatalogue):
                     if isinstance(event, Rejected):
                         return
         try:
-            loop = await self._loop(record, config, model, prompt)
+            loop = await self._loop(record, config, model, prompt, servers)
         except CredentialsNeeded as exc:
             yield exc.event
             return
@@ -195,20 +201,23 @@ class EmbeddedStack(EmbeddedCatalogue):
                     yield event
 
     async def _loop(
-        self, record: TurnRecord, config: AgentConfig, model: LanguageModel, prompt: Prompt
+        self,
+        record: TurnRecord,
+        config: AgentConfig,
+        model: LanguageModel,
+        prompt: Prompt,
+        servers: ShownServers,
     ) -> AgentLoop:
         more = msgspec.convert(record.options["client_tools"], tuple[ClientTool, ...])
         if not model.wants_tools(record.message):
             config = msgspec.structs.replace(config, toolgroups=())
-        toolbox = await gather_tools(self._knowledge, self._servers, config, more)
-        instructions = config.instructions
-        for server in toolbox.missing:
-            instructions += f"\nThe tools of {server} are not available at the moment."
+        toolbox = await gather_tools(self._knowledge, servers, config, more)
+        toolbox.check(steps.unanswered(record.steps))
         sampling = config.sampling_params or SamplingParams()
         strategy = sampling.strategy or Strategy()
         prompt = msgspec.structs.replace(
             prompt,
-            instructions=instructions,
+            instructions="\n".join((config.instructions, *toolbox.notes)),
             tools=toolbox.specs,
             max_tokens=sampling.max_tokens or None,
             temperature=strategy.temperature,

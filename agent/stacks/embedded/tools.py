@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from agent.stacks.embedded.agent_config import AgentConfig, ToolGroup
     from agent.stacks.embedded.knowledge import Knowledge
-    from agent.stacks.embedded.mcp_servers import McpServers
+    from agent.stacks.embedded.mcp_servers import ShownServers
     from agent.stacks.embedded.messages import ToolCall
 
 _log = logging.getLogger(__name__)
@@ -37,6 +37,9 @@ KNOWLEDGE_SEARCH = ClientTool(
 )
 RESULT_CHARS = 20_000
 """Characters of a tool's result that the model is given."""
+
+DOWN = "not available at the moment"
+LEFT_OUT = "left out: the user has sent no credentials for them"
 
 _PASSAGES, _CANDIDATES = 5, 30
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
@@ -59,18 +62,25 @@ class _Source(msgspec.Struct, frozen=True):
     args: dict[str, Json] = {}
 
 
+class Missing(msgspec.Struct, frozen=True):
+    """An MCP server whose tools are not there; ``because`` is ``DOWN`` or ``LEFT_OUT``."""
+
+    server: str
+    because: str
+
+
 class Toolbox:
     """The tools that one turn may use, by the names that the model calls them by."""
 
     def __init__(
         self,
         knowledge: Knowledge,
-        servers: McpServers,
+        servers: ShownServers,
         sources: Mapping[str, _Source],
         client_tools: Sequence[ClientTool],
-        missing: Sequence[str] = (),
+        missing: Sequence[Missing] = (),
     ) -> None:
-        """``missing`` are the servers whose tools are not known now."""
+        """``missing`` are the servers whose tools are not there now."""
         self._knowledge = knowledge
         self._servers = servers
         self._client = {tool.name: tool for tool in client_tools}
@@ -99,6 +109,18 @@ class Toolbox:
         source = self._sources.get(call.tool_name)
         return source.server if source else ""
 
+    @property
+    def notes(self) -> list[str]:
+        """What the model is told of the servers whose tools are not there."""
+        return [f"The tools of {each.server} are {each.because}." for each in self.missing]
+
+    def check(self, waiting: Sequence[ToolCall]) -> None:
+        """Raise ``CredentialsNeeded`` when calls of an earlier message may be of a server left out now."""
+        left_out = [each.server for each in self.missing if each.because == LEFT_OUT]
+        known = self._sources.keys() | self._client.keys()
+        if left_out and any(call.tool_name not in known for call in waiting):
+            raise self._servers.needed(left_out[0])
+
     async def run(self, call: ToolCall) -> ToolResult:
         """Run a tool of this side. What goes wrong is told to the model, which may try again.
 
@@ -109,7 +131,7 @@ class Toolbox:
         if arguments is None:
             return ToolResult("The arguments are not a valid JSON object.")
         if source is None:
-            return ToolResult(f"There is no tool {call.tool_name}.")
+            return ToolResult("\n".join((f"There is no tool {call.tool_name}.", *self.notes)))
         try:
             if source.server:
                 content = await self._servers.call(
@@ -120,7 +142,8 @@ class Toolbox:
         except CredentialsNeeded:
             raise
         except StackError as exc:
-            _log.warning("tool %s failed: %s", call.tool_name, exc.message, exc_info=exc)
+            _log.warning("tool %s failed: %s", call.tool_name, _in_a_line(exc))
+            _log.debug("tool %s failed", call.tool_name, exc_info=exc)
             return ToolResult(exc.message)
 
     async def _search(self, arguments: dict[str, Json]) -> ToolResult:
@@ -143,29 +166,24 @@ class Toolbox:
 
 async def gather_tools(
     knowledge: Knowledge,
-    servers: McpServers,
+    servers: ShownServers,
     config: AgentConfig,
     more: Sequence[ClientTool] = (),
 ) -> Toolbox:
-    """Find out which tools an agent has. Servers that are down are named in ``missing``.
+    """Find out which tools an agent has. Servers that are down or left out are ``missing``.
 
     Raises ``CredentialsNeeded`` for a server that refuses those it is shown.
     """
     sources: dict[str, _Source] = {}
-    missing: list[str] = []
+    missing: list[Missing] = []
     for group in config.groups:
-        name, _, only = group.name.partition("/")
+        name = group.provider
         if name == KNOWLEDGE_GROUP:
             sources[KNOWLEDGE_SEARCH.name] = _Source(KNOWLEDGE_SEARCH)
         elif name.removeprefix(MCP_PREFIX) in servers:
-            server = name.removeprefix(MCP_PREFIX)
-            try:
-                found = await _of_server(servers, server, only, group)
-            except CredentialsNeeded:
-                raise
-            except StackError as exc:
-                _log.warning("%s", exc.message, exc_info=exc)
-                missing.append(server)
+            found = await _of_server(servers, name.removeprefix(MCP_PREFIX), group)
+            if isinstance(found, Missing):
+                missing.append(found)
             else:
                 for source in found:
                     _put(sources, source)
@@ -187,9 +205,28 @@ def arguments_of(call: ToolCall) -> dict[str, Json] | None:
     return value if isinstance(value, dict) else None
 
 
+def _in_a_line(error: StackError) -> str:
+    """Say what happened and by what kind of fault; what that one says may be the server's own words."""
+    root: BaseException = error
+    while inner := root.exceptions[0] if isinstance(root, BaseExceptionGroup) else root.__cause__:
+        root = inner
+    return error.message if root is error else f"{error.message.rstrip('.')}: {type(root).__name__}"
+
+
 async def _of_server(
-    servers: McpServers, server: str, only: str, group: ToolGroup
-) -> list[_Source]:
+    servers: ShownServers, server: str, group: ToolGroup
+) -> list[_Source] | Missing:
+    only = group.name.partition("/")[2]
+    if not servers.is_usable(server):
+        return Missing(server, LEFT_OUT)
+    try:
+        tools = await servers.tools(server)
+    except CredentialsNeeded:
+        raise
+    except StackError as exc:
+        _log.warning("%s", _in_a_line(exc))
+        _log.debug("%s", exc.message, exc_info=exc)
+        return Missing(server, DOWN)
     return [
         _Source(
             ClientTool(tool.name, tool.description, tool.input_schema),
@@ -197,7 +234,7 @@ async def _of_server(
             tool.name,
             group.args,
         )
-        for tool in await servers.tools(server)
+        for tool in tools
         if only in ("", tool.name)
     ]
 

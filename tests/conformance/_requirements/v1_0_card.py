@@ -7,11 +7,6 @@ from tests.conformance._requirements.row import Requirement as Row
 
 _CARD, _WEBHOOK, _SERVER = (CARD,), (WEBHOOK,), (SERVER,)
 
-_NO_AUTHENTICATION = (
-    "The only module of authentication so far is noop: everybody is one anonymous caller. The card "
-    "declares no scheme, and the server does not start with a module that it cannot enforce."
-)
-
 ROWS = (
     Row("1.0/card", "1.0 §8.1, §8.2, §14.3", "The card MUST be at the well-known URI", _CARD),
     Row("1.0/card-fields", "proto AgentCard", "All REQUIRED fields MUST be there", _CARD),
@@ -50,15 +45,37 @@ ROWS = (
     Row(
         "1.0/authentication",
         "1.0 §3.3.2, §7.4",
-        "Missing or invalid credentials, and missing permissions, MUST be refused, with a challenge",
-        gap=_NO_AUTHENTICATION,
+        "Missing or invalid credentials MUST be refused, whatever is asked",
+    ),
+    Row("1.0/challenge", "1.0 §7.4", "A refusal SHOULD say which credentials are wanted"),
+    Row(
+        "1.0/authorize-every-operation",
+        "1.0 §3.3.2, §7.5, §13.1",
+        "Every operation MUST check what the caller may do",
+    ),
+    Row(
+        "1.0/authorize-first",
+        "1.0 §13.1",
+        "Checks MUST come before anything that could tell what there is",
     ),
     Row(
         "1.0/extended-card-authentication",
         "1.0 §13.3",
         "The extended card MUST be for authenticated callers only",
-        gap=_NO_AUTHENTICATION,
     ),
+    Row(
+        "1.0/extended-card-cache",
+        "1.0 §13.3",
+        "What clients keep of the extended card SHOULD be said",
+        (HTTP_JSON,),
+    ),
+    Row(
+        "1.0/authentication-failures",
+        "1.0 §13.4",
+        "Failed authentication SHOULD be logged and rate-limited",
+        _SERVER,
+    ),
+    Row("1.0/audit", "1.0 §13.4", "There SHOULD be an audit trail", _SERVER),
     Row(
         "1.0/deletion",
         "1.0 §13.4",
@@ -73,12 +90,6 @@ ROWS = (
     Row("1.0/media-types", "1.0 §13.4", "Unexpected media types SHOULD be rejected"),
     Row("1.0/utf-8", "1.0 §14.1", "JSON MUST be UTF-8", _SERVER),
     Row("1.0/logs", "1.0 §13.4", "Logs MUST NOT hold credentials", _SERVER),
-    Row(
-        "1.0/hsts",
-        "1.0 §13.4",
-        "Strict-Transport-Security SHOULD be enforced",
-        _SERVER,
-        gap="Whatever ends TLS in front of the server sets it: by itself the server cannot know "
-        "that all of its host is on HTTPS.",
-    ),
+    Row("1.0/hsts", "1.0 §13.4", "Strict-Transport-Security SHOULD be enforced", _SERVER),
+    Row("1.0/https", "1.0 §7.1", "HTTPS MUST be spoken, in modern versions of TLS", _SERVER),
 )

@@ -1,0 +1,1 @@
+"""What stands between the network and what is served: small pieces of ASGI, and TLS."""

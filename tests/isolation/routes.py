@@ -1,0 +1,83 @@
+"""The routes that the code says that there are, and which of them take ids."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import TypeAdapter
+from starlette.routing import Route
+
+from agent.app import RPC_PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.applications import Starlette
+
+    from tests.isolation.cases import Json
+
+_JSON_RPC = {("POST", path) for path in RPC_PATHS}
+_ID = re.compile(r"(?:^|[_-])ids?$|^(?:previous_)?conversation$", re.IGNORECASE)
+
+
+def a2a_routes(app: Starlette) -> set[str]:
+    """Return the routes beside the bindings; JSON-RPC is a surface of its own."""
+    return {
+        f"{method} {route.path}"
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        if method != "HEAD" and (method, route.path) not in _JSON_RPC
+    }
+
+
+def rest_routes(app: Any) -> set[str]:
+    """Return the routes of the REST layer."""
+    return {
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+
+
+def taking_ids(app: Any) -> set[str]:
+    """Return the routes of the REST layer that take ids, by the names of what they take."""
+    return {
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+        if "{" in str(route.path) or _takes_id(route)
+    }
+
+
+def _takes_id(route: Any) -> bool:
+    """Tell whether a name in the query, the headers or the body, however deep, is that of an id."""
+    if not isinstance(route.original_route, APIRoute):
+        return False
+    fields = list(_fields(route.dependant))
+    schemas = [TypeAdapter(field.field_info.annotation).json_schema() for field in fields]
+    names = [*(field.alias for field in fields), *_members(schemas)]
+    return any(_ID.search(name) for name in names)
+
+
+def _fields(dependant: Any) -> Iterator[Any]:
+    """Return what a route takes, and what that which it depends on takes."""
+    yield from dependant.query_params
+    yield from dependant.header_params
+    yield from dependant.cookie_params
+    yield from dependant.body_params
+    for each in dependant.dependencies:
+        yield from _fields(each)
+
+
+def _members(schema: Json) -> Iterator[str]:
+    """Return the names of the members of all objects that a JSON schema has anywhere."""
+    if isinstance(schema, dict):
+        yield from schema.get("properties", ())
+    parts = schema.values() if isinstance(schema, dict) else schema
+    for part in parts:
+        if isinstance(part, dict | list):
+            yield from _members(part)
