@@ -6,8 +6,8 @@ import logging
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from starlette.middleware import Middleware
 from starlette.responses import Response
@@ -28,9 +28,8 @@ from agent.auth.gate import Gate
 from agent.auth.warning import warnings_of
 from agent.cancellation import Cancellation
 from agent.card import KEY_SET, Card, load_card
-from agent.card_dialects import Features
+from agent.card_features import features_of
 from agent.card_http import card_response, key_set_response
-from agent.card_security import knows_callers, security_schemes
 from agent.conversations import Conversations
 from agent.extensions import Extensions
 from agent.follow_up import FollowUps
@@ -60,7 +59,7 @@ from agent.task_page import TaskList
 from agent.transport.application import Application, Straight
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -68,15 +67,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from a2a_state.database import Database
+    from agent.grpc_binding.server import GrpcServer
     from agent.settings import Settings
     from agent.stacks.base import Stack
 
 logger = logging.getLogger(__name__)
-
-# What every stack of ours takes and makes; a stack may refuse a message all the same.
-INPUT_MODES = ("text/plain", "text/markdown", "application/json", "application/yaml")
-OUTPUT_MODES = ("text/plain", "application/json")
-
 
 # A slash at the end is forgiven without a redirect, which many clients do not follow for POST.
 RPC_PATHS = ("/a2a", "/", "/a2a/")
@@ -109,44 +104,59 @@ def create_app(settings: Settings, started: datetime | None = None) -> Starlette
     endpoint = JsonRpc(operations, gate, settings)
     http_json = HttpJsonRoute(operations, gate, settings)
     grpc = make_grpc(settings, operations, gate)
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        if names := unused(settings):
-            logger.warning("Settings that this version does not act on: %s", ", ".join(names))
-        for doubt in doubts(settings):
-            logger.warning("%s", doubt)
-        for danger in warnings_of(settings):
-            logger.warning("%s", danger)
-        async with AsyncExitStack() as opened:
-            if state.audit is not None:
-                opened.enter_context(state.audit)
-            opened.push_async_callback(database.close)
-            await database.open()
-            await migrate(database)
-            await state.journal.open()
-            opened.push_async_callback(state.journal.close)
-            for part in (gate, stack, retention, push, quotas):
-                await _open(opened, part)
-            opened.push_async_callback(runner.close)
-            opened.push_async_callback(recovery.close)
-            await recovery.open()
-            if grpc is not None:
-                await opened.enter_async_context(grpc.serving(runner.close))
-            yield {DRAIN: runner.drain, STOP: runner.close, LIMITS: settings.limits}
+    parts = (gate, stack, retention, push, quotas)
+    lifespan = partial(_lifespan, settings, database, state, parts, runner, recovery, grpc)
 
     app = Application(
         settings,
         routes=[*_routes(endpoint, card), http_json],
         middleware=[Middleware(Straight, endpoint, RPC_PATHS, settings.service.root_path)],
         exception_handlers={Exception: _broken},
-        lifespan=lifespan,
+        lifespan=lambda _app: lifespan(),
     )
     # A redirect names the host that the caller has named.
     app.router.redirect_slashes = False
     # What nobody else claims is REST's, and be it to say that there is nothing.
     app.router.default = make_rest(settings, gate, stack, database)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(
+    settings: Settings,
+    database: Database,
+    state: State,
+    parts: Iterable[_Part | None],
+    runner: Runner,
+    recovery: Recovery,
+    grpc: GrpcServer | None,
+) -> AsyncIterator[dict[str, Any]]:
+    """Open everything in order, and close it in reverse."""
+    _warn(settings)
+    async with AsyncExitStack() as opened:
+        if state.audit is not None:
+            opened.enter_context(state.audit)
+        opened.push_async_callback(database.close)
+        await database.open()
+        await migrate(database)
+        await state.journal.open()
+        opened.push_async_callback(state.journal.close)
+        for part in parts:
+            await _open(opened, part)
+        opened.push_async_callback(runner.close)
+        opened.push_async_callback(recovery.close)
+        await recovery.open()
+        if grpc is not None:
+            await opened.enter_async_context(grpc.serving(runner.close))
+        yield {DRAIN: runner.drain, STOP: runner.close, LIMITS: settings.limits}
+
+
+def _warn(settings: Settings) -> None:
+    """Tell what is asked for and does not happen, and what is open that should perhaps be closed."""
+    if names := unused(settings):
+        logger.warning("Settings that this version does not act on: %s", ", ".join(names))
+    for doubt in (*doubts(settings), *warnings_of(settings)):
+        logger.warning("%s", doubt)
 
 
 class _Part(Protocol):
@@ -218,35 +228,7 @@ def make_state(settings: Settings, database: Database) -> State:
 
 def make_card(settings: Settings, started: datetime | None = None) -> Card:
     """Return the agent card, computed from what this server does. Raises ``SettingsError``."""
-    features = Features(
-        input_modes=_input_modes(settings),
-        output_modes=OUTPUT_MODES,
-        http_json=True,
-        grpc_url=_grpc_url(settings),
-        push_notifications=settings.push.enabled,
-        # What a stack of one's own takes is for its card to say.
-        takes_any=settings.stack is not None,
-        extended_card=settings.a2a.extended_card_path is not None
-        and knows_callers(settings.authentication),
-        security_schemes=security_schemes(settings.authentication),
-        extensions=[extension.on_card for extension in settings.a2a.extensions],
-    )
-    return load_card(settings, features, started or datetime.now(UTC))
-
-
-def _grpc_url(settings: Settings) -> str | None:
-    """Name the gRPC interface as gRPC's clients want it: ``HOST:PORT``."""
-    if settings.a2a.grpc_port is None:
-        return None
-    host = urlsplit(settings.service.public_url).hostname or settings.service.host
-    host = f"[{host}]" if ":" in host else host
-    return settings.a2a.grpc_url or f"{host}:{settings.a2a.grpc_port}"
-
-
-def _input_modes(settings: Settings) -> tuple[str, ...]:
-    """Add images, unless it is the embedded stack that answers without a language model."""
-    sees_nothing = settings.is_embedded and not settings.openai.is_set
-    return INPUT_MODES if sees_nothing else (*INPUT_MODES, "image/*")
+    return load_card(settings, features_of(settings), started or datetime.now(UTC))
 
 
 def _routes(endpoint: JsonRpc, card: Card) -> list[BaseRoute]:
