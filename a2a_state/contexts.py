@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, bindparam, case, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, select, tuple_, update
 
 from a2a_state.tables import contexts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from a2a_state.database import Database
 
@@ -20,7 +20,8 @@ class Context(msgspec.Struct, frozen=True):
 
     ``stack`` names the stack that ``conversation_id`` belongs to; times are in ms since the epoch.
     ``used_at`` is for retention: the end of the latest of its tasks that are deleted. ``tokens`` is
-    what the conversation holds, as far as anybody counts.
+    what the conversation holds, as far as anybody counts. ``public_id`` is how REST calls it if that
+    is not ``context_id``.
     """
 
     owner: str
@@ -31,6 +32,13 @@ class Context(msgspec.Struct, frozen=True):
     created_at: int
     used_at: int | None = None
     tokens: int = 0
+    public_id: str | None = None
+    topic_summary: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what tells it from all others."""
+        return self.owner, self.tenant, self.context_id
 
 
 class Grown(msgspec.Struct, frozen=True, order=True):
@@ -48,6 +56,14 @@ _GET = select(contexts).where(
     contexts.c.owner == bindparam("owner"),
     contexts.c.tenant == bindparam("tenant"),
     contexts.c.context_id == bindparam("context_id"),
+)
+_KEY = (contexts.c.owner, contexts.c.tenant, contexts.c.context_id)
+_THERE = (
+    select(*_KEY)
+    .where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
+    .order_by(*_KEY)
+    # The weakest lock that who deletes waits for: those who write hold it together.
+    .with_for_update(read=True, key_share=True)
 )
 _TOKENS = contexts.c.tokens
 _GROW = (
@@ -89,20 +105,29 @@ class Contexts:
                 self._database.insert(contexts).on_conflict_do_nothing(),
                 msgspec.structs.asdict(context),
             )
-            connection.execute(
-                update(contexts)
-                .where(
-                    contexts.c.owner == context.owner,
-                    contexts.c.tenant == context.tenant,
-                    contexts.c.context_id == context.context_id,
-                    contexts.c.stack != context.stack,
-                )
-                .values(stack=context.stack, conversation_id=context.conversation_id, tokens=0)
-            )
-            standing = self._get(connection, context.owner, context.tenant, context.context_id)
-            return standing or context
+            return self._move(connection, context) or context
 
         return await self._database.write(work)
+
+    async def move(self, context: Context) -> Context | None:
+        """Have a context of another stack go on with this conversation; returns the one that stands.
+
+        None says that it was deleted.
+        """
+        return await self._database.write(lambda c: self._move(c, context))
+
+    def _move(self, connection: Connection, context: Context) -> Context | None:
+        connection.execute(
+            update(contexts)
+            .where(
+                contexts.c.owner == context.owner,
+                contexts.c.tenant == context.tenant,
+                contexts.c.context_id == context.context_id,
+                contexts.c.stack != context.stack,
+            )
+            .values(stack=context.stack, conversation_id=context.conversation_id, tokens=0)
+        )
+        return self._get(connection, context.owner, context.tenant, context.context_id)
 
     def _get(
         self, connection: Connection, owner: str, tenant: str, context_id: str
@@ -110,6 +135,15 @@ class Contexts:
         key = {"owner": owner, "tenant": tenant, "context_id": context_id}
         row = connection.execute(_GET, key).first()
         return None if row is None else Context(*row)
+
+
+def missing(connection: Connection, wanted: Collection[Context]) -> list[Context]:
+    """Return those that are not there; nobody deletes the others before the caller's transaction ends."""
+    if not wanted:
+        return []
+    keys = sorted({context.key for context in wanted})
+    there = {tuple(row) for row in connection.execute(_THERE, {"keys": keys})}
+    return [context for context in wanted if context.key not in there]
 
 
 def grow(connection: Connection, turns: Iterable[Grown]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from a2a_state.forget import CONTEXT, TASK, forget_contexts, forget_keys, forget_tasks
 from a2a_state.tables import contexts, tasks
-from agent.errors import TaskNotFound, UnsupportedOperation
+from agent.errors import ContextNotFound, TaskNotFound, UnsupportedOperation
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -52,7 +52,7 @@ class Deletion:
     async def context(self, owner: str, tenant: str, context_id: str) -> None:
         """Delete a context, its tasks, and what the embedded stack remembers of it.
 
-        Raises ``TaskNotFound``, or ``UnsupportedOperation`` when one of its tasks has not ended. The
+        Raises ``ContextNotFound``, or ``UnsupportedOperation`` when one of its tasks has not ended. The
         tasks of a large context go in several transactions, the oldest first; the last one is for
         the context itself. A task that begins between two of them stops it there.
         """
@@ -71,18 +71,22 @@ class Deletion:
             .with_for_update()
         )
 
+        # Some may have ended since the others were read.
+        left = select(tasks.c.task_id).where(its_tasks, tasks.c.ended_at.is_not(None)).limit(1)
+
         def work(connection: Connection, *, is_first: bool) -> bool:
             """Delete some; return whether that was all."""
             # Tasks first, as whoever deletes: two of them never wait for each other.
             rows = connection.execute(ended).all()
-            there = connection.execute(select(*CONTEXT).where(known)).all()
+            # Locked: a task that may only be stored in a context that is there waits, or is seen.
+            there = connection.execute(select(*CONTEXT).where(known).with_for_update()).all()
             if connection.execute(alive).first() is not None:
                 raise UnsupportedOperation(CONTEXT_IN_USE)
             if is_first and not there and not rows:
-                raise TaskNotFound("There is no such context.")
+                raise ContextNotFound
             forget_tasks(connection, rows)
             forget_keys(connection, rows)
-            if len(rows) == CHUNK:
+            if connection.execute(left).first() is not None:
                 return False
             forget_contexts(connection, there)
             return True

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from sqlalchemy import bindparam, select
 
-from a2a_state.contexts import grow
+from a2a_state.contexts import grow, missing
 from a2a_state.prepared import prepare
 from a2a_state.tables import contexts, message_keys, task_events, tasks
-from agent.errors import AgentError, StateError, StateUnavailable, TaskTaken
+from agent.errors import AgentError, ContextNotFound, StateError, StateUnavailable, TaskTaken
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     type Insert = PostgresInsert | SqliteInsert
     type Group = list[tuple[Source, Entry]]
+    type Lost = dict[int, type[AgentError]]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ _CHANGING = (
     "updated_at",
     "ended_at",
     "request",
+    "model",
+    "messages",
 )
 
 # Built once: building a statement costs more than running it.
@@ -82,7 +85,8 @@ class EventRow(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True):
     """What one source has to write: any of a task's row, its next events, a context and a message's key.
 
-    ``grown`` is how the conversation of a context grew, which is there by then.
+    ``grown`` is how the conversation of a context grew, which is there by then. A new task is only stored
+    ``within`` a context that is there.
     """
 
     task: TaskRow | None = None
@@ -90,6 +94,7 @@ class Entry(msgspec.Struct, frozen=True):
     context: Context | None = None
     key: MessageKey | None = None
     grown: Grown | None = None
+    within: Context | None = None
 
     @property
     def changes_task(self) -> str | None:
@@ -109,6 +114,7 @@ class Source(Protocol):
         """Hear what became of it.
 
         ``TaskTaken``: the task has ended or another process has it, or the key was there before.
+        ``ContextNotFound``: the context of a new task is not there.
         ``StateError``: the database refused.
         """
 
@@ -172,7 +178,8 @@ class Journal:
             await self._failed(group, StateError())
         else:
             for index, (source, entry) in enumerate(group):
-                source.written(entry, TaskTaken() if index in lost else None)
+                reason = lost.get(index)
+                source.written(entry, None if reason is None else reason())
 
     async def _failed(self, group: Group, error: AgentError) -> None:
         if len(group) == 1 or isinstance(error, StateUnavailable):
@@ -183,8 +190,8 @@ class Journal:
             for one in group:
                 await self._commit([one])
 
-    async def _try(self, group: list[Entry]) -> set[int]:
-        """Commit a group; returns the places of entries whose tasks were not theirs to write."""
+    async def _try(self, group: list[Entry]) -> Lost:
+        """Commit a group; returns the places of entries that could not be written, and why."""
         for delay in RETRY_DELAYS:
             try:
                 return await self._database.write(lambda c: self._save(c, group))
@@ -193,8 +200,8 @@ class Journal:
                 await asyncio.sleep(delay)
         return await self._database.write(lambda c: self._save(c, group))
 
-    def _save(self, connection: Connection, group: list[Entry]) -> set[int]:
-        lost = _lost(connection, group)
+    def _save(self, connection: Connection, group: list[Entry]) -> Lost:
+        lost = dict.fromkeys(_lost(connection, group), TaskTaken) | _outside(connection, group)
         kept = [entry for index, entry in enumerate(group) if index not in lost]
         self._add_contexts(connection, [e.context for e in group if e.context])
         grow(connection, [e.grown for e in kept if e.grown])
@@ -203,7 +210,7 @@ class Journal:
         # In order, as tasks are locked: two processes never wait for each other.
         keys = [e.key for e in group if e.key]
         self._add_keys(connection, sorted(keys, key=lambda key: (key.owner, key.tenant, key.key)))
-        return lost | _known(connection, group)
+        return dict.fromkeys(_known(connection, group), TaskTaken) | lost
 
 
 def _collected(source: Source) -> tuple[Source, Entry] | None:
@@ -239,6 +246,17 @@ def _lost(connection: Connection, group: list[Entry]) -> set[int]:
         for index, entry in changed.items()
         if not _may_write(entry, standing.get(str(entry.changes_task)))
     }
+
+
+def _outside(connection: Connection, group: list[Entry]) -> Lost:
+    """Return the places of new tasks whose contexts are not there."""
+    begun = {
+        index: entry.within
+        for index, entry in enumerate(group)
+        if entry.within is not None and entry.task is not None and entry.task.is_new
+    }
+    gone = missing(connection, begun.values())
+    return {index: ContextNotFound for index, context in begun.items() if context in gone}
 
 
 def _may_write(entry: Entry, standing: tuple[int, int, int | None] | None) -> bool:

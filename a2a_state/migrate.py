@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 
     from a2a_state.database import Database
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision; a test holds it against the files."""
+
+# One name, quoted: nothing else can be put into a statement.
+_QUOTED = re.compile(r'"(?:[^"]|"")+"')
 
 # Any number, the same for all replicas: they migrate one after another.
 _LOCK = 0x6C6C616D61613261
@@ -51,10 +55,20 @@ def _upgrade(connection: Connection) -> None:
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _make_schema(connection)
     try:
         command.upgrade(_config(connection), "head")
     except CommandError as exc:
         raise StateError("The state database is of a newer version of this server.") from exc
+
+
+def _make_schema(connection: Connection) -> None:
+    """Make the schema that the connection asks for, unless it is there: nobody else does, for LCS."""
+    current, path = connection.execute(
+        text("SELECT current_schema(), current_setting('search_path')")
+    ).one()
+    if current is None and _QUOTED.fullmatch(path):
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {path}"))
 
 
 def _config(connection: Connection) -> Config:

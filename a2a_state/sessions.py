@@ -191,6 +191,11 @@ class Sessions:
         row = await self._database.read(lambda c: c.execute(query).first())
         return None if row is None else _turn(row)
 
+    async def delete(self, session_id: str) -> None:
+        """Forget a session with its turns, whoever's it is."""
+        query = sessions.delete().where(sessions.c.session_id == session_id)
+        await self._database.write(lambda c: c.execute(query))
+
     def _start(self, connection: Connection, turn: Turn, agent: Agent) -> None:
         """Store the session of a turn, unless there is one of its id."""
         session = {

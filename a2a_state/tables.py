@@ -39,8 +39,25 @@ contexts = Table(
     Column("used_at", BigInteger),
     # What the conversation holds, where quotas are kept.
     Column("tokens", BigInteger, nullable=False, server_default="0"),
+    # How REST calls a context whose id is no conversation id there; None as long as nobody has asked.
+    Column("public_id", String),
+    # What people call the conversation; None as long as nobody has named it.
+    Column("topic_summary", String),
     # Small rows that are found by their key only.
     sqlite_with_rowid=False,
+)
+
+# For those who may see the conversations of others, and know an id only.
+Index("ix_contexts_context_id", contexts.c.tenant, contexts.c.context_id)
+# Few have one.
+_IS_FOREIGN = contexts.c.public_id.is_not(None)
+Index(
+    "ix_contexts_public_id",
+    contexts.c.tenant,
+    contexts.c.public_id,
+    contexts.c.owner,
+    sqlite_where=_IS_FOREIGN,
+    postgresql_where=_IS_FOREIGN,
 )
 
 tasks = Table(
@@ -70,6 +87,10 @@ tasks = Table(
     Column("recoveries", BigInteger, nullable=False, server_default="0"),
     # Set by a process that does not run the task, for the one that does.
     Column("cancel_at", BigInteger),
+    # Which model answered last, as provider/model.
+    Column("model", String),
+    # How many messages of users it has; None for one: older versions did not count.
+    Column("messages", BigInteger),
     # The state is there for counting, which then need not look at the rows.
     Index("ix_tasks_updated", "owner", "tenant", "updated_at", "state"),
 )
@@ -93,6 +114,10 @@ Index(
     tasks.c.tenant,
     tasks.c.context_id,
     tasks.c.updated_at,
+    # What a list of conversations shows, which so looks at no row.
+    tasks.c.messages,
+    tasks.c.model,
+    tasks.c.ended_at,
     sqlite_where=_ENDED,
     postgresql_where=_ENDED,
 )

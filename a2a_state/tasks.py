@@ -41,6 +41,8 @@ class TaskRow(msgspec.Struct, frozen=True):
     request: bytes | None = None
     recoveries: int = 0
     cancel_at: int | None = None
+    model: str | None = None
+    messages: int | None = None
     # Not a column: nobody else can know the task before this is written.
     is_new: bool = False
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TASK_ENDED = "TaskEnded"
+DENIED = "PERMISSION_DENIED"
+"""The reason of a refusal, also of one in the words of another surface."""
+
 ABANDONED = "ABANDONED"
 """The reason of what nobody waited for the end of: the caller went away, or the server stopped."""
 
@@ -183,6 +186,7 @@ def _is_broken(exc: BaseException) -> bool:
 
 def _ending(exc: BaseException) -> dict[str, str]:
     if isinstance(exc, AgentError):
-        is_denied = isinstance(exc, (Refused, TooManyStreams, TooManyTasks))
-        return {"outcome": "denied" if is_denied else "failed", "reason": error_reason(exc)}
+        reason = error_reason(exc)
+        is_denied = isinstance(exc, (Refused, TooManyStreams, TooManyTasks)) or reason == DENIED
+        return {"outcome": "denied" if is_denied else "failed", "reason": reason}
     return {"outcome": "failed", "reason": "INTERNAL_ERROR" if _is_broken(exc) else ABANDONED}

@@ -13,7 +13,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     ``actions`` are LCS's, as far as the caller may take them. Who acts on the objects of another has
     that one as ``owner``, and is ``user_id`` all the same. ``address`` is the peer's. ``trail`` is for
-    the audit log, if there is one. ``skip_user_id_check`` is what ``Identity`` says.
+    the audit log, if there is one. ``skip_user_id_check`` and ``org_id`` are what ``Identity`` says.
     """
 
     owner: str
@@ -25,6 +25,7 @@ class Caller(msgspec.Struct, frozen=True):
     acts_as: str | None = None
     trail: Trail | None = None
     skip_user_id_check: bool = False
+    org_id: str = ""
 
     @property
     def user_id(self) -> str:

@@ -8,16 +8,16 @@ the caller: it never holds the text of another exception, which stays in ``__cau
     AgentError
     ├── RequestError            the caller's message cannot be served as sent
     │   ├── ParseError  InvalidRequest  MethodNotFound  InvalidParams
-    │   ├── TaskNotFound  TaskNotCancelable  UnsupportedOperation
+    │   ├── TaskNotFound (ContextNotFound)  TaskNotCancelable  UnsupportedOperation
     │   ├── ContentTypeNotSupported  WrongContentType
     │   ├── PushNotificationNotSupported  ExtendedCardNotConfigured  ExtensionSupportRequired
     │   ├── VersionNotSupported  PayloadTooLarge  TooManyTasks  TooManyStreams  KeyReused
     │   ├── Refused             who asks may not, as far as we know them
     │   │   ├── Unauthenticated  MalformedCredentials  TooManyAttempts
     │   │   └── PermissionDenied  QuotaExceeded  IdentityUnavailable
-    │   └── ServerStopping  StreamEnded
+    │   └── ResourceNotFound  ServerStopping  StreamEnded
     ├── StackError              what the turn runs on failed
-    │   └── StackUnavailable  StackTimeout  ModelNotFound  TurnFailed  InvalidAgentResponse
+    │   └── StackUnavailable  StackTimeout  ModelNotFound  InvalidAgentResponse  TurnFailed  PromptTooLong
     ├── StateError              what we remember cannot be read or written
     │   └── StateUnavailable  TaskTaken
     └── SettingsError           the configuration is wrong; names the path of the key
@@ -68,6 +68,10 @@ class InvalidParams(RequestError):
 
 class TaskNotFound(RequestError):
     """There is no such task."""
+
+
+class ContextNotFound(TaskNotFound):
+    """There is no such context."""
 
 
 class TaskNotCancelable(RequestError):
@@ -189,6 +193,17 @@ class IdentityUnavailable(Refused):
     response = "Unable to verify credentials"
 
 
+class ResourceNotFound(RequestError):
+    """There is no such thing, or it is another's: LCS's words, for the caller."""
+
+    def __init__(self, kind: str, identifier: str) -> None:
+        """``kind`` as in "conversation", "model", "provider", "rag"; ``identifier`` as it was given."""
+        self.kind = kind
+        self.response = f"{kind.capitalize()} not found"
+        self.cause = f"{kind.capitalize()} with ID {identifier} does not exist"
+        super().__init__(f"{self.response}: {self.cause}")
+
+
 class KeyReused(RequestError):
     """The Idempotency-Key was used for another request."""
 
@@ -226,6 +241,10 @@ class TurnFailed(StackError):
     """The turn ended with an error."""
 
 
+class PromptTooLong(TurnFailed):
+    """The conversation is too long for the model."""
+
+
 class InvalidAgentResponse(StackError):
     """The stack behind this agent answered with something that is not understood."""
 
@@ -258,6 +277,21 @@ class SettingsError(AgentError):
         error.message = "\n".join(cls(*problem).message for problem in problems)
         error.args = (error.message,)
         return error
+
+
+_REASONS: dict[type[AgentError], str] = {
+    StackUnavailable: "STACK_UNAVAILABLE",
+    StackTimeout: "STACK_TIMEOUT",
+    ModelNotFound: "MODEL_NOT_FOUND",
+    InvalidAgentResponse: "INVALID_AGENT_RESPONSE",
+    PromptTooLong: "PROMPT_TOO_LONG",
+    StackError: "TURN_FAILED",
+}
+
+
+def reason_of(error: StackError) -> str:
+    """Return what a failed task says of why: for programs, as the message is for people."""
+    return by_kind(_REASONS, error) or "TURN_FAILED"
 
 
 def by_kind[T](table: Mapping[type[AgentError], T], error: AgentError) -> T | None:

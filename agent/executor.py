@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from agent.errors import RequestError, StackError
+from agent.errors import RequestError, StackError, reason_of
 from agent.foreign import check
 from agent.model import TaskState
 from agent.translation import Translation
@@ -52,7 +52,7 @@ async def execute(
         raise
     except StackError as exc:
         logger.warning("Turn of task %s failed: %s", request.task_id, exc.message, exc_info=exc)
-        yield turn.ended(TaskState.FAILED, exc.message)
+        yield turn.ended(TaskState.FAILED, exc.message, metadata={"reason": reason_of(exc)})
     except BaseException as exc:
         if _gives_up(exc):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.dialects.v1_0 import Dialect1
 
@@ -30,7 +30,7 @@ class Feed:
         self.error: AgentError | None = None
         self.size = 0
         self._events: list[Event] = []
-        self._encoded: dict[str, list[bytes]] = {STORED.version: []}
+        self._encoded: dict[str, list[Any]] = {STORED.version: []}
         self._shown = 0
         self._ended = False
         # Dicts for their order; who stops waiting leaves nothing behind.
@@ -66,9 +66,9 @@ class Feed:
                 waiter.set_result(None)
         self._wake()
 
-    async def follow(
-        self, encoder: Encoder, idle: float, after: int = 0
-    ) -> AsyncGenerator[list[tuple[int | None, bytes]]]:
+    async def follow[Written](
+        self, encoder: Encoder[Written], idle: float, after: int = 0
+    ) -> AsyncGenerator[list[tuple[int | None, Written]]]:
         """Yield what comes after number ``after`` as (seq, encoded event), in order.
 
         An empty list tells of ``idle`` seconds of silence. Ends with the feed; raises its error.
@@ -122,7 +122,7 @@ class Feed:
         if not self._shown and self.error is not None:
             raise self.error
 
-    def _encode(self, encoder: Encoder, upto: int) -> list[bytes]:
+    def _encode[Written](self, encoder: Encoder[Written], upto: int) -> list[Written]:
         encoded = self._encoded.setdefault(encoder.version, [])
         encoded.extend(encoder.event(event) for event in self._events[len(encoded) : upto])
         return encoded

@@ -18,7 +18,7 @@ from agent.replay import numbered
 from agent.runner import GOES_ON
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from a2a_state.tasks import Tasks
     from agent.caller import Caller
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent.run import Run
     from agent.runner import Runner
 
-type Numbered = tuple[int | None, bytes]
+type Numbered[Written] = tuple[int | None, Written]
 """An encoded event and its number in the task's log; a message without a task has none."""
 
 POLL_SECONDS = 0.1
@@ -36,15 +36,15 @@ SILENCE_SECONDS = 60.0
 """How often the log is read of a task that this process does not run: less often while nothing happens."""
 
 
-class _Onward:
+class _Onward[Written]:
     """A dialect for who knows the task: that a follow-up begins is a change of state (1.0 section 3.1.2)."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder[Written]) -> None:
         """Name the way of writing after both: events are encoded once for each name."""
         self.version = f"{encoder.version} onward"
         self._encoder = encoder
 
-    def event(self, event: Event) -> bytes:
+    def event(self, event: Event) -> Written:
         """Write an event."""
         if isinstance(event, Task):
             event = StatusUpdate(event.id, event.context_id, event.status)
@@ -54,7 +54,9 @@ class _Onward:
 class Followed(Protocol):
     """The events of one task from some point on."""
 
-    def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    def follow[Written](
+        self, encoder: Encoder[Written], idle: float
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         """Yield what is new, in order; an empty list tells of ``idle`` seconds of silence.
 
         Ends when the task ends or waits for its caller. Raises ``AgentError`` when only the stream ends.
@@ -84,7 +86,9 @@ class Following:
         self._heard = False
         self._told = False
 
-    async def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    async def follow[Written](
+        self, encoder: Encoder[Written], idle: float
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         """See ``Followed``."""
         if self._snapshot is not None:
             self._told = True
@@ -106,7 +110,9 @@ class Following:
             pause = min(pause, LONGEST_POLL_SECONDS, idle)
             await asyncio.sleep(pause)
 
-    async def _news(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    async def _news[Written](
+        self, encoder: Encoder[Written], idle: float
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         """Yield what there is by now, and what a run of this process tells until it ends."""
         caller = self._caller
         run = self._runner.run_of(caller.owner, caller.tenant, self._task_id)
@@ -118,13 +124,15 @@ class Following:
                 async for events in live:
                     yield events
 
-    async def _log(self, encoder: Encoder, before: int | None) -> AsyncGenerator[list[Numbered]]:
+    async def _log[Written](
+        self, encoder: Encoder[Written], before: int | None
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         """Yield what the log holds by now, up to where the run that is followed live begins."""
         caller = self._caller
         while rows := await self._tasks.log(
             caller.owner, caller.tenant, self._task_id, self._after
         ):
-            events: list[Numbered] = []
+            events: list[Numbered[Written]] = []
             for seq, event in numbered(rows, self._after):
                 if before is None or seq < before:
                     events.append((seq, self._onward(encoder).event(event)))
@@ -134,9 +142,9 @@ class Following:
             self._moved(events)
             yield events
 
-    async def _live(
-        self, run: Run, encoder: Encoder, idle: float
-    ) -> AsyncGenerator[list[Numbered]]:
+    async def _live[Written](
+        self, run: Run, encoder: Encoder[Written], idle: float
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         if self._after < run.feed.first_seq:
             encoder = self._onward(encoder)
         try:
@@ -152,10 +160,10 @@ class Following:
             if run.begun:
                 raise
 
-    def _onward(self, encoder: Encoder) -> Encoder:
+    def _onward[Written](self, encoder: Encoder[Written]) -> Encoder[Written]:
         return _Onward(encoder) if self._told else encoder
 
-    def _moved(self, events: list[Numbered]) -> None:
+    def _moved(self, events: Sequence[Numbered[object]]) -> None:
         if events:
             self._heard = self._told = True
             self._after = events[-1][0] or self._after
@@ -182,7 +190,9 @@ class FollowedRun:
         self._tasks = tasks
         self._runner = runner
 
-    async def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    async def follow[Written](
+        self, encoder: Encoder[Written], idle: float
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         """See ``Followed``."""
         run, after = self._run, 0
         if run.message is not None and not run.begun:

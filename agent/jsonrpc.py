@@ -212,7 +212,7 @@ class JsonRpc:
 
     async def _started(
         self, asked: Asked, call: Call, dialect: Dialect
-    ) -> tuple[Followed, Encoder] | RpcError:
+    ) -> tuple[Followed, Encoder[bytes]] | RpcError:
         """Run a streaming method; returns when there is something to stream."""
         try:
             asked.parameters.check_version()

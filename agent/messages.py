@@ -196,6 +196,8 @@ class Messages:
             row=row,
             key=key,
             is_new_context=row is None and not said.context_id,
+            # A task that waited keeps its context.
+            must_exist=row is None and request.context_exists,
             kept_artifacts=stored.kept_artifacts,
             begin_after=AT_ONCE_SECONDS if request.return_immediately else BEGIN_SECONDS,
         )

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from agent.clock import now
+from agent.stacks.turn import AS_CONFIGURED, TurnOptions
 
 type Json = Any
 type Metadata = dict[str, Json] | None
@@ -159,7 +160,8 @@ class SendRequest(msgspec.Struct, frozen=True):
     """``message/send`` and ``message/stream``. ``history_length`` None means all of it.
 
     ``extensions`` are those in use for this request; ``idempotency_key`` and ``last_event_id`` come
-    from the headers of the same names.
+    from the headers of the same names. ``model`` and ``options`` are for the turn, and ``context_exists``
+    says that the message must not begin a context: no A2A wire has them.
     """
 
     message: Message
@@ -172,6 +174,9 @@ class SendRequest(msgspec.Struct, frozen=True):
     extensions: tuple[str, ...] = ()
     idempotency_key: str | None = None
     last_event_id: int | None = None
+    model: str | None = None
+    options: TurnOptions = AS_CONFIGURED
+    context_exists: bool = False
 
 
 class GetRequest(msgspec.Struct, frozen=True):

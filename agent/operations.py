@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.service_parameters import ServiceParameters
 
     type Unary = Callable[[Dialect, Asked, bytes], Awaitable[bytes]]
-    type Streaming = Callable[[Dialect, Asked, bytes], Awaitable[tuple[Followed, Encoder]]]
+    type Streaming = Callable[[Dialect, Asked, bytes], Awaitable[tuple[Followed, Encoder[bytes]]]]
 
 
 NAMES = {operation: method for method, operation in Dialect1.methods.items()} | {
@@ -92,7 +92,7 @@ class Operations:
 
     async def _stream(
         self, dialect: Dialect, asked: Asked, params: bytes
-    ) -> tuple[Followed, Encoder]:
+    ) -> tuple[Followed, Encoder[bytes]]:
         request = asked.parameters.added_to(dialect.read_send(params), asked.extensions)
         followed = await self._service.stream(asked.caller, request, len(params))
         if request.history_length is None:
@@ -101,7 +101,7 @@ class Operations:
 
     async def _subscribe(
         self, dialect: Dialect, asked: Asked, params: bytes
-    ) -> tuple[Followed, Encoder]:
+    ) -> tuple[Followed, Encoder[bytes]]:
         task = dialect.read_task(params)
         request = SubscribeRequest(task.id, task.tenant, asked.parameters.last_event_id)
         return await self._service.subscribe(asked.caller, request), dialect

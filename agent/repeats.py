@@ -127,5 +127,9 @@ class _Said:
     def __init__(self, message: Message) -> None:
         self._message = message
 
-    async def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:  # noqa: ARG002
+    async def follow[Written](
+        self,
+        encoder: Encoder[Written],
+        idle: float,  # noqa: ARG002 - it is over before there can be silence
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         yield [(None, encoder.event(self._message))]

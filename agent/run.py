@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,9 +15,11 @@ import msgspec
 from a2a_state.contexts import Grown
 from a2a_state.journal import Entry, EventRow
 from a2a_state.tasks import TaskRow
-from agent.clock import now
+from agent.clock import milliseconds, now
 from agent.feed import STORED, Feed
+from agent.listener import Telling
 from agent.model import (
+    INTERRUPTED,
     SETTLED,
     TERMINAL,
     Event,
@@ -74,6 +75,8 @@ class Run:
         """What the turn costs, if anybody counts that."""
         self.hold: Hold | None = None
         """What its message takes of the budget, until it has ended."""
+        self.within: Context | None = None
+        """What must be there when a new task is stored; else followers hear ``ContextNotFound``."""
         self.settled = task.status.state in SETTLED
         """Whether the last event ended or interrupted the task."""
         self.begun = recovers_from is not None
@@ -82,6 +85,7 @@ class Run:
         self._journal = state.journal
         self._holder = state.holder
         self._audit = state.audit
+        self._telling = Telling(state.listeners, waited=task.status.state in INTERRUPTED)
         self._fence = row.fence if row else 1
         self.feed = Feed((recovers_from or (row.seq if row else 0)) + 1)
         self.turn_id = row.turn_id if row else None
@@ -135,13 +139,14 @@ class Run:
         self._builder.apply(event)
         if isinstance(event, StatusUpdate):
             self.settled = event.status.state in SETTLED
-            self.turn_id = (event.metadata or {}).get("turn_id", self.turn_id)
+            if event.metadata is not None:
+                self.turn_id = event.metadata.get("turn_id", self.turn_id)
             self._save()
         else:
             self._pass_on()
 
-    def fail(self, text: str) -> None:
-        """End the task as failed, with ``text`` for the caller, unless it has settled."""
+    def fail(self, text: str, reason: str | None = None) -> None:
+        """End the task as failed, unless it has settled: ``text`` is for people, ``reason`` for programs."""
         self.begin()
         if self.settled:
             return
@@ -152,7 +157,7 @@ class Run:
             task_id=self._builder.id,
             context_id=self._builder.context_id,
         )
-        self._publish_state(TaskState.FAILED, message)
+        self._publish_state(TaskState.FAILED, message, {"reason": reason} if reason else None)
 
     def cancel(self) -> None:
         """End the task as canceled, also one that waits, unless it has ended."""
@@ -189,6 +194,7 @@ class Run:
         finally:
             self.feed.error = self.feed.error or error
             self.feed.end()
+        self._telling.tell_end(self)
 
     def collect(self) -> Entry:
         """See ``Source``: the row is written with a change of state, events always."""
@@ -209,7 +215,7 @@ class Run:
             fence=self._fence,
         )
         row = self._row(events) if self._last_state > start else None
-        return Entry(row, events, context, grown=grown)
+        return Entry(row, events, context, grown=grown, within=self.within)
 
     def written(self, entry: Entry, error: AgentError | None) -> None:
         """See ``Source``."""
@@ -284,13 +290,10 @@ class Run:
             # Nobody runs a settled task: whoever goes on with it takes it.
             lease_until=0 if self._released or self.settled else self._holder.until(),
             created_at=self._created_at,
-            updated_at=_milliseconds(self._builder.status.timestamp) or at,
+            updated_at=milliseconds(self._builder.status.timestamp) or at,
             ended_at=at if state in TERMINAL else None,
             request=self._request,
+            model=self._builder.model,
+            messages=self._builder.user_messages,
             is_new=events.first_seq == 1,
         )
-
-
-def _milliseconds(at: str | None) -> int:
-    """Return a moment that ``timestamp`` wrote, in milliseconds since the epoch."""
-    return round(datetime.fromisoformat(at).timestamp() * 1000) if at else 0

@@ -11,11 +11,12 @@ import msgspec
 from agent.admission import Admission
 from agent.budget import Budget
 from agent.clock import now
-from agent.errors import AgentError, ServerStopping, StackError, TaskTaken, TurnFailed
+from agent.ending import end_anyway, end_by, stop
+from agent.errors import AgentError, ServerStopping, TaskTaken, TurnFailed
 from agent.executor import INTERNAL
 from agent.lease import SEQ_GAP
 from agent.run import Run
-from agent.turn import TOOK_TOO_LONG, run_turn
+from agent.turn import run_turn
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -103,6 +104,11 @@ class Runner:
         self._spawn(self._run(run, work), run)
         return run
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server takes no more work."""
+        return self._draining
+
     def check_open(self, message: str | None = None) -> None:
         """Raise ``ServerStopping`` once the server takes no more work."""
         if self._draining:
@@ -135,7 +141,7 @@ class Runner:
             return None
         if not run.settled and task_id not in self._canceled:
             self._canceled.add(task_id)
-            _stop(run, job)
+            stop(run, job)
             asyncio.get_running_loop().call_later(self.patience, self._insist, run, job)
         return job
 
@@ -145,7 +151,7 @@ class Runner:
             run, job = self._runs.get(task_id), self._jobs.get(task_id)
             if run and job and not run.settled and run.feed.error is None:
                 run.feed.error = TaskTaken()
-                _stop(run, job)
+                stop(run, job)
 
     async def drain(self, seconds: float) -> None:
         """Take no more work, and wait for what runs for so long."""
@@ -157,14 +163,14 @@ class Runner:
         """Stop what runs; a stack that does not give up is not waited for."""
         self._draining = True
         for task_id, job in self._jobs.items():
-            _stop(self._runs[task_id], job)
+            stop(self._runs[task_id], job)
         if self._jobs:
             await asyncio.wait(self._jobs.values(), timeout=CLOSE_SECONDS)
 
     def _insist(self, run: Run, job: asyncio.Task[None]) -> None:
         """End a task whose stack does not give up: what that says later is not heard."""
         if not (job.done() or run.settled):
-            self._insisting.add(ending := asyncio.create_task(_end(run)))
+            self._insisting.add(ending := asyncio.create_task(end_anyway(run)))
             ending.add_done_callback(self._insisting.discard)
 
     async def _check_still(self, work: Work) -> None:
@@ -202,7 +208,7 @@ class Runner:
         except (TimeoutError, AgentError) as exc:
             if isinstance(exc, (TimeoutError, TurnFailed)):
                 await self._cancel_turn(run)
-            error = _ending(run, exc)
+            error = end_by(run, exc)
         except Exception:
             # What a stack says may be such that it cannot even be written down.
             logger.exception("Task %s broke", run.task_id)
@@ -215,6 +221,9 @@ class Runner:
             await run.finish(error)
             if not run.begun:
                 await self._forget(run, work)
+            if run.feed.error is not None or run.task_id in self._canceled:
+                lost = run.conversation_id
+                await self._conversations.forget_lost(work.caller, work.task.context_id, lost)
 
     async def _stopped(self, run: Run) -> AgentError | None:
         """Say how a task ends whose turn was stopped; returns what its followers are told instead."""
@@ -263,29 +272,3 @@ async def _charge(quotas: Quotas, conversations: Conversations, work: Work) -> C
     if work.recovers_from is None:
         return await quotas.admit(caller.user_id, work.request, held)
     return quotas.charge(caller.user_id, work.request, held)
-
-
-async def _end(run: Run) -> None:
-    """End a task as canceled while its turn goes on."""
-    if run.charge is not None:
-        await run.charge.settle()
-    if not run.settled:
-        run.cancel()
-    await run.finish()
-
-
-def _stop(run: Run, job: asyncio.Task[None]) -> None:
-    """Cancel a job unless it has settled; in its first step at the earliest, else nothing would end."""
-    loop = asyncio.get_running_loop()
-    loop.call_soon(lambda: run.settled or run.feed.is_ended or job.cancel())
-
-
-def _ending(run: Run, exc: TimeoutError | AgentError) -> AgentError | None:
-    """Fail the task; or return what the caller is told instead: never both."""
-    if isinstance(exc, TimeoutError):
-        run.fail(TOOK_TOO_LONG)
-    elif run.begun or isinstance(exc, StackError):
-        run.fail(exc.message)
-    else:
-        return exc
-    return None

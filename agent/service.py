@@ -22,7 +22,6 @@ from agent.run import Run
 from agent.streams import Streams
 
 if TYPE_CHECKING:
-    from a2a_state.deletion import Deletion
     from a2a_state.message_keys import MessageKey
     from a2a_state.tasks import StoredTask
     from agent.caller import Caller
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
         TaskRequest,
     )
     from agent.push.push import Push
+    from agent.removal import Removal
     from agent.repeats import Repeats
     from agent.runner import Runner
     from agent.settings import Settings
@@ -59,7 +59,7 @@ class Parts(NamedTuple):
     repeats: Repeats
     cancellation: Cancellation
     pages: TaskList
-    deletion: Deletion
+    removal: Removal
     push: Push
 
 
@@ -76,9 +76,14 @@ class Service:
         self._repeats = parts.repeats
         self._cancellation = parts.cancellation
         self._pages = parts.pages
-        self._deletion = parts.deletion
+        self._removal = parts.removal
         self._push = parts.push
         self._streams = Streams(settings.limits.streams_per_owner)
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open, of all callers; who waits for a task of theirs has one, too."""
+        return self._streams.open
 
     def check_tenant(self, caller: Caller, tenant: str) -> Caller:
         """Return the caller within a tenant; raises ``InvalidParams`` for one that is not served."""
@@ -178,14 +183,14 @@ class Service:
         caller = self.check_tenant(caller, request.tenant)
         check_id(request.id, "id", self._limits)
         caller = await self._acting(caller, request.id, DELETE)
-        await self._deletion.task(caller.owner, caller.tenant, request.id)
+        await self._removal.task(caller.owner, caller.tenant, request.id)
 
     async def delete_context(self, caller: Caller, context_id: str, tenant: str) -> None:
         """Delete a context and its tasks, which must have ended; ours, not the protocol's."""
         caller = self.check_tenant(caller, tenant)
         caller.note("context_id", context_id)
         check_id(context_id, "contextId", self._limits)
-        await self._deletion.context(caller.owner, caller.tenant, context_id)
+        await self._removal.context(caller.owner, caller.tenant, context_id)
 
     async def create_push_config(self, caller: Caller, config: PushConfig) -> PushConfig:
         """Have a task's changes sent to a webhook (1.0 section 3.1.7)."""

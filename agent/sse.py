@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from agent.errors import AgentError, StreamEnded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from starlette.types import Message, Receive, Send
 
@@ -31,7 +31,7 @@ STALLED_SECONDS = 60.0
 
 
 async def stream_events(
-    news: AsyncGenerator[list[Numbered]],
+    news: AsyncGenerator[list[Numbered[bytes]]],
     *,
     wrapping: tuple[bytes, bytes],
     failed: Callable[[AgentError], bytes],
@@ -44,18 +44,25 @@ async def stream_events(
     ``wrapping`` stands around each event; ``failed`` writes what ends a stream that broke. A stream
     without events for ``idle`` seconds is ended: its client may come back for the rest.
     """
-    send = impatient = Impatient(send)
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    following = asyncio.current_task()
-    gone = asyncio.create_task(_disconnected(receive))
-    gone.add_done_callback(lambda done: done.cancelled() or (following and following.cancel()))
-    try:
+    async with while_heard(receive, send) as write:
+        await write({"type": "http.response.start", "status": 200, "headers": HEADERS})
         try:
             async with aclosing(news):
-                await _send_events(news, wrapping, idle, send)
+                await _send_events(news, wrapping, idle, write)
         except AgentError as exc:
-            await _send_body(send, b"data: " + failed(exc) + b"\n\n")
-        await send({"type": "http.response.body", "body": b""})
+            await _send_body(write, b"data: " + failed(exc) + b"\n\n")
+        await write({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def while_heard(receive: Receive, send: Send) -> AsyncIterator[Send]:
+    """Leave the block when the client goes away, or reads nothing for too long of what is sent in it."""
+    impatient = Impatient(send)
+    sending = asyncio.current_task()
+    gone = asyncio.create_task(_disconnected(receive))
+    gone.add_done_callback(lambda done: done.cancelled() or (sending and sending.cancel()))
+    try:
+        yield impatient
     except asyncio.CancelledError:
         if not (gone.done() or impatient.stalled):
             raise
@@ -103,7 +110,10 @@ class Impatient:
 
 
 async def _send_events(
-    news: AsyncGenerator[list[Numbered]], wrapping: tuple[bytes, bytes], idle: float, send: Send
+    news: AsyncGenerator[list[Numbered[bytes]]],
+    wrapping: tuple[bytes, bytes],
+    idle: float,
+    send: Send,
 ) -> None:
     head, tail = wrapping
     heard_at = asyncio.get_running_loop().time()
@@ -117,7 +127,7 @@ async def _send_events(
             await _send_body(send, KEEP_ALIVE)
 
 
-def _frame(event: Numbered, head: bytes, tail: bytes) -> bytes:
+def _frame(event: Numbered[bytes], head: bytes, tail: bytes) -> bytes:
     seq, body = event
     if seq is None:
         return b"data: %b%b%b\n\n" % (head, body, tail)

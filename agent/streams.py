@@ -25,6 +25,11 @@ class Streams:
         self._per_owner = per_owner
         self._open: Counter[str] = Counter()
 
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._open.total()
+
     def enter(self, owner: str) -> Place:
         """Take a place for a stream; raises ``TooManyStreams``."""
         if self._open[owner] >= self._per_owner:
@@ -84,7 +89,9 @@ class Placed:
         self._followed = followed
         self._place = place
 
-    async def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    async def follow[Written](
+        self, encoder: Encoder[Written], idle: float
+    ) -> AsyncGenerator[list[Numbered[Written]]]:
         """See ``Followed``."""
         try:
             async with aclosing(self._followed.follow(encoder, idle)) as news:

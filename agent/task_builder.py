@@ -13,12 +13,15 @@ from agent.model import (
     Json,
     Message,
     Part,
+    Role,
     StatusUpdate,
     Task,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MODEL_CHARS = 256
 
 # These keys of an update's metadata tell of that moment only.
 _MOMENTARY = frozenset({"step"})
@@ -56,6 +59,17 @@ class TaskBuilder:
                     self.metadata[name] = value
         elif isinstance(event, Message):
             self.history.append(event)
+
+    @property
+    def model(self) -> str | None:
+        """Which model answered last, as provider/model, cut off where an index could not hold it."""
+        model = self.metadata.get("model")
+        return model[:MODEL_CHARS] if isinstance(model, str) else None
+
+    @property
+    def user_messages(self) -> int:
+        """How many messages of users there are."""
+        return sum(message.role is Role.USER for message in self.history)
 
     def task(self) -> Task:
         """Return the task as it stands."""

@@ -54,7 +54,9 @@ class Translation:
         # Texts beside the answer, which are closed with it; a dict for its order.
         self._open: dict[str, None] = {}
         self._citations: list[stacks.Citation] = []
+        self._tool_calls: dict[str, Json] = {}
         self._tool_results: list[Json] = []
+        self._round = 0
         self._usage: stacks.Usage | None = None
         self._structured = response_format(request.metadata) is not None
         self.settled = False
@@ -65,8 +67,9 @@ class Translation:
             case stacks.TextDelta(text, artifact_id):
                 yield from self._start()
                 yield from self._delta(text, artifact_id or self._answer)
-            case stacks.TurnStarted(str(turn_id)):
-                yield from self._start({"turn_id": turn_id})
+            case stacks.TurnStarted(str(turn_id), model):
+                known = {"turn_id": turn_id}
+                yield from self._start({**known, "model": model} if model else known)
             case stacks.ArtifactPart():
                 yield from self._start()
                 yield from self._artifact(event)
@@ -116,9 +119,30 @@ class Translation:
             step["name"] = event.name
         if event.detail is not None:
             step["detail"] = event.detail
-            if not begins and event.kind == "tool_execution":
-                self._tool_results.append({"tool_name": event.name, "result": event.detail})
+        if event.kind == "tool_execution":
+            self._tool(event.name, event.detail, begins=begins)
+        elif event.kind == "inference" and begins:
+            self._round += 1
         return self._status(TaskState.WORKING, None, {"step": step})
+
+    def _tool(self, name: str, detail: Json, *, begins: bool) -> None:
+        """Keep what a tool was asked, and what it said in which round of the model."""
+        if detail is None:
+            return
+        call_id = str(detail.get("call_id", "")) if isinstance(detail, dict) else ""
+        if begins:
+            self._tool_calls[call_id] = detail
+            return
+        called = self._tool_calls.pop(call_id, None)
+        about = {"arguments", "type"} & called.keys() if isinstance(called, dict) else ()
+        self._tool_results.append(
+            {
+                "tool_name": name,
+                "result": detail,
+                **{key: called[key] for key in sorted(about)},
+                "round": max(self._round, 1),
+            }
+        )
 
     def _delta(self, text: str, artifact_id: str) -> Iterator[ArtifactUpdate]:
         if artifact_id == self._answer:

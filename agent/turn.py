@@ -81,6 +81,11 @@ def _publish(run: Run, event: Event, most_bytes: int, *, continues: bool) -> Non
 
 async def _context(conversations: Conversations, run: Run, work: Work) -> Context:
     caller, context_id = work.caller, work.task.context_id
+    if work.must_exist:
+        known = await conversations.of_known(caller, context_id)
+        # It may be deleted before the task is stored: then that is not.
+        run.within = known
+        return known
     if not work.is_new_context:
         return await conversations.of(caller, context_id)
     context = await conversations.start(caller, context_id)

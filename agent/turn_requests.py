@@ -8,7 +8,7 @@ import msgspec
 
 from agent.model import Metadata, Role
 from agent.parts import read_parts, reference_parts
-from agent.stacks import Resume, TurnRequest
+from agent.stacks import AS_CONFIGURED, Resume, TurnOptions, TurnRequest
 from agent.stacks.response_format import RESPONSE_FORMAT
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class StoredRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     kept_artifacts: tuple[str, ...] = ()
     tried: int = 0
     shown: tuple[str, ...] = ()
+    model: str | None = None
+    options: TurnOptions = AS_CONFIGURED
 
 
 _encode = msgspec.json.Encoder().encode
@@ -59,6 +61,8 @@ def stored_request(
         extensions=request.extensions,
         resume=resume,
         kept_artifacts=kept_artifacts,
+        model=request.model,
+        options=request.options,
     )
 
 
@@ -110,4 +114,6 @@ def turn_request(
         resume=stored.resume,
         extensions=stored.extensions,
         credentials=caller.credentials,
+        model=stored.model,
+        options=stored.options,
     )

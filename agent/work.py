@@ -25,7 +25,8 @@ class Work(msgspec.Struct, frozen=True):
     """A message to be run: as a new task, or as the continuation of ``row``'s.
 
     ``kept_artifacts`` are those of earlier turns. ``recovers_from`` is the last event number that
-    followers can have seen of a turn that broke off; ``stack`` runs this turn alone.
+    followers can have seen of a turn that broke off; ``stack`` runs this turn alone. A message to a context
+    that ``must_exist`` is refused where there is none.
     """
 
     caller: Caller
@@ -36,6 +37,7 @@ class Work(msgspec.Struct, frozen=True):
     key: MessageKey | None = None
     push_config_id: str | None = None
     is_new_context: bool = False
+    must_exist: bool = False
     begin_after: float = BEGIN_SECONDS
     kept_artifacts: tuple[str, ...] = ()
     recovers_from: int | None = None

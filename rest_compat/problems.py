@@ -40,13 +40,34 @@ _NO_STACK = "Unable to connect to Llama Stack"
 _OTHERS: dict[type[errors.AgentError], tuple[int, str]] = {
     errors.InvalidRequest: (400, "Invalid request format"),
     errors.InvalidParams: (422, "Invalid attribute value"),
+    errors.ContentTypeNotSupported: (422, "Invalid attribute value"),
+    errors.UnsupportedOperation: (422, "Invalid attribute value"),
+    errors.ModelNotFound: (404, "Model not found"),
+    errors.PromptTooLong: (413, "Prompt is too long"),
     errors.PayloadTooLarge: (413, "Request is too large"),
     errors.TooManyTasks: (429, "Too many requests"),
     errors.TooManyStreams: (429, "Too many requests"),
     errors.ServerStopping: (503, "Service unavailable"),
     errors.StateUnavailable: (503, "Service unavailable"),
+    errors.TaskTaken: (503, "Service unavailable"),
+    errors.StreamEnded: (503, "Service unavailable"),
     errors.StackUnavailable: (503, _NO_STACK),
     errors.StackTimeout: (503, _NO_STACK),
+}
+
+
+FIELDS = 100
+"""Most fields that are told of as wrong: the first."""
+
+
+_REASONS = {
+    400: "INVALID_REQUEST",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_NOT_FOUND",
+    413: "PAYLOAD_TOO_LARGE",
+    422: "INVALID_PARAMS",
+    429: "QUOTA_EXCEEDED",
+    503: "STACK_UNAVAILABLE",
 }
 
 
@@ -59,14 +80,25 @@ class Problem(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
 
 
+class Answered(errors.RequestError):
+    """An answer of LCS that no other error stands for."""
+
+    def __init__(self, status: int, response: str, cause: str) -> None:
+        """``response`` says what happened and ``cause`` why, both for the caller."""
+        self.problem = Problem(status, response, cause)
+        self.reason = _REASONS.get(status, "INTERNAL_ERROR")
+        """For the audit log."""
+        super().__init__(f"{response}: {cause}")
+
+
 class InvalidFields(errors.InvalidParams):
-    """Fields of a request are missing or wrong; ``fields`` says which, as FastAPI does."""
+    """Fields of a request are missing or wrong; ``fields`` says which, as FastAPI does: the first ones."""
 
     def __init__(self, error: RequestValidationError) -> None:
         """Leave out what was sent, which may be secret, and what quotes it."""
         names = ("loc", "msg", "type")
         self.fields: list[dict[str, Any]] = [
-            {name: one[name] for name in names} for one in error.errors()
+            {name: one[name] for name in names} for one in error.errors()[:FIELDS]
         ]
         first = self.fields[0]
         super().__init__(".".join(str(part) for part in first["loc"]), first["msg"])
@@ -74,6 +106,10 @@ class InvalidFields(errors.InvalidParams):
 
 def describe(error: errors.AgentError) -> Problem:
     """Translate an error outward."""
+    if isinstance(error, Answered):
+        return error.problem
+    if isinstance(error, errors.ResourceNotFound):
+        return Problem(404, error.response, error.cause)
     if isinstance(error, errors.Refused) and (status := errors.by_kind(_REFUSED, error)):
         return Problem(status, error.response, error.cause, _headers(error, status))
     if known := errors.by_kind(_OTHERS, error):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conformance import report as conformance
+from tests.contract.report import tell_contract
 from tests.fakes import server
 from tests.fakes.postgres import Postgres, run_postgres
 from tests.isolation.report import tell_isolation
@@ -27,6 +28,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell what the tests have shown."""
     conformance.pytest_terminal_summary(terminalreporter)
     tell_isolation(terminalreporter)
+    tell_contract(terminalreporter)
 
 
 @pytest.fixture(scope="session")

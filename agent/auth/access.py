@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from agent.errors import PermissionDenied
-from agent.settings.access import ActionName
+from agent.settings.access import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EVERYBODY = "*"
 ADMIN = "admin"
-ACTIONS: frozenset[str] = frozenset(get_args(ActionName.__value__))
+ACTIONS: frozenset[str] = frozenset(get_args(Action.__value__))
 """LCS's ``Action``."""
 
 ON_OTHERS = frozenset(name for name in ACTIONS if name.endswith("_other_conversations"))

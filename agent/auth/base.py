@@ -32,7 +32,8 @@ class Presented(msgspec.Struct, frozen=True):
 class Identity(msgspec.Struct, frozen=True):
     """Somebody. ``roles`` come beside ``*``, which everybody has; ``token`` is what was shown as bearer.
 
-    ``skip_user_id_check`` is LCS's: the id was not told by anybody who could know.
+    ``skip_user_id_check`` is LCS's: the id was not told by anybody who could know. ``org_id`` is the
+    organization's, where one is told.
     """
 
     user_id: str
@@ -40,6 +41,7 @@ class Identity(msgspec.Struct, frozen=True):
     roles: frozenset[str] = frozenset()
     token: str = ""
     skip_user_id_check: bool = False
+    org_id: str = ""
 
     def __repr__(self) -> str:
         return f"Identity({self.user_id!r})"

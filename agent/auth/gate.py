@@ -77,6 +77,7 @@ class Gate:
             address=presented.address,
             credentials=_credentials(identity, presented),
             skip_user_id_check=identity.skip_user_id_check,
+            org_id=identity.org_id,
         )
 
     async def _identity(self, presented: Presented, credential: str | None) -> Identity:

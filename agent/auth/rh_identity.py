@@ -70,20 +70,29 @@ def _read(shown: str) -> dict[str, Any]:
 
 
 def _identity(identity: dict[str, Any]) -> Identity:
+    org_id = _org_id(identity)
     match kind := _text(identity, "type", "identity 'type' field"):
         case "User":
             user = _mapping(identity, "user", "'user' field for User type")
             return Identity(
                 _text(user, "user_id", "'user_id' in user data"),
                 _text(user, "username", "'username' in user data"),
+                org_id=org_id,
             )
         case "System":
             system = _mapping(identity, "system", "'system' field for System type")
             return Identity(
                 _text(system, "cn", "'cn' in system data"),
                 _text(identity, "account_number", "'account_number' for System type"),
+                org_id=org_id,
             )
     raise MalformedCredentials(f"Unsupported identity type: {kind}")
+
+
+def _org_id(identity: dict[str, Any]) -> str:
+    """Return the organization, which nobody needs to have: one that cannot be an id is none."""
+    org_id = identity.get("org_id")
+    return org_id if isinstance(org_id, str) and can_be_id(org_id) else ""
 
 
 def _is_entitled(entitlements: dict[str, Any], name: str) -> bool:

@@ -10,14 +10,15 @@ import click
 
 from agent.cli import exits
 from agent.cli.configured import config_option, settings_from
-from agent.errors import AgentError, StackUnavailable
+from agent.errors import AgentError, ModelNotFound, StackUnavailable, StateUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from agent.auth.gate import Gate
     from agent.settings import Settings
+    from agent.stacks import Model
 
 
 @click.command()
@@ -27,6 +28,8 @@ def check(config: Path | None) -> None:
     from agent.app import make_gate
     from agent.audit import Audit
     from agent.auth.warning import warnings_of
+    from agent.cli.kept import kept
+    from agent.cli.unusable import unusable
     from agent.grpc_binding import check_grpc
     from agent.settings.unused import unused
     from agent.stacks.mcp_headers import doubts
@@ -41,11 +44,17 @@ def check(config: Path | None) -> None:
     click.echo(f"configuration  ok: {config or 'defaults and environment'}")
     for danger in warnings_of(settings):
         click.echo(f"               WARNING: {danger}")
-    if names := unused(settings):
-        click.echo(f"               without effect in this version: {', '.join(names)}")
+    for without_effect in unused(settings):
+        click.echo(f"               without effect: {without_effect}")
     for doubt in doubts(settings):
         click.echo(f"               probably not meant: {doubt}")
-    sys.exit(asyncio.run(_check(settings)))
+    for name, where in kept(settings):
+        click.echo(f"{name:<14} {where}")
+    wrong = [f"files          wrong: {key}: {why}" for key, why in unusable(settings)]
+    for line in wrong:
+        click.echo(line)
+    code = asyncio.run(_check(settings))
+    sys.exit(exits.FAILED if wrong else code)
 
 
 async def _can_open(gate: Gate) -> None:
@@ -80,15 +89,21 @@ async def _card(settings: Settings) -> str:
 
 async def _database(settings: Settings) -> str:
     from a2a_state.migrate import is_current
-    from agent.app import make_database
+    from agent.cli.unusable import file_to_make, takes_files
+    from agent.databases import make_database
 
+    where = settings.state.url.render_as_string(hide_password=True)
+    if file := file_to_make(settings.state):
+        # It would belong to whoever checks.
+        if not takes_files(file.parent):
+            raise StateUnavailable(f"{file.parent} cannot be written to")
+        return f"{where} (to be made: `serve` and `migrate` do it)"
     database = make_database(settings)
     try:
         await database.open()
         current = await is_current(database)
     finally:
         await database.close()
-    where = settings.a2a_state.url.render_as_string(hide_password=True)
     return where if current else f"{where} (to be migrated: `serve` and `migrate` do it)"
 
 
@@ -97,8 +112,12 @@ async def _stack(settings: Settings) -> str:
 
     from a2a_state.database import connect
     from a2a_state.migrate import migrate
+    from agent.settings.unused import no_library
     from agent.stacks.choice import choose_stack
 
+    if lacking := no_library(settings):
+        # The server runs all the same, and answers from documents that nobody has asked for.
+        raise StackUnavailable(f"not that of library mode, but the embedded one: {lacking}")
     # The embedded stack keeps its sessions in the database: here it gets one that leaves no trace.
     database = connect(make_url("sqlite://"))
     name, stack = choose_stack(settings, database)
@@ -109,8 +128,21 @@ async def _stack(settings: Settings) -> str:
         health = await stack.health()
         if not health.ok:
             raise StackUnavailable(health.detail)
-        models = ", ".join(model.identifier for model in await stack.models()) or "no models"
-        return f"{name} {await stack.version()}, {models}"
+        return f"{name} {await stack.version()}, {_served(settings, await stack.models())}"
     finally:
         await stack.close()
         await database.close()
+
+
+def _served(settings: Settings, models: Sequence[Model]) -> str:
+    """Name the models; raises ``ModelNotFound`` when a Llama Stack does not have that of the settings."""
+    from agent.metrics import is_meant
+
+    names = ", ".join(model.identifier for model in models) or "no models"
+    chosen = settings.inference
+    is_llama_stack = settings.stack is None and not settings.is_embedded
+    if chosen.default_model and is_llama_stack:
+        model, provider = chosen.default_model, chosen.default_provider
+        if not any(is_meant(each, model, provider) for each in models):
+            raise ModelNotFound(f"inference.default_model {model} is not served, but {names}")
+    return names

@@ -25,7 +25,7 @@ def migrate(config: Path | None) -> None:
 async def _migrate(settings: Settings) -> None:
     from a2a_state.migrate import HEAD, is_current
     from a2a_state.migrate import migrate as upgrade
-    from agent.app import make_database
+    from agent.databases import make_database
 
     database = make_database(settings)
     try:

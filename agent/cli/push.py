@@ -66,7 +66,7 @@ def _run[T](config: Path | None, work: Callable[[PushConfigs], Awaitable[T]]) ->
 async def _on_database[T](config: Path | None, work: Callable[[PushConfigs], Awaitable[T]]) -> T:
     from a2a_state.migrate import is_current
     from a2a_state.push_configs import PushConfigs
-    from agent.app import make_database
+    from agent.databases import make_database
     from agent.errors import StateError
 
     database = make_database(settings_from(config, {}))

@@ -143,7 +143,7 @@ def _serve_many(settings: Settings, config: Path | None, variables: dict[str, st
 
     from agent.app import create_app
 
-    if settings.a2a_state.memory:
+    if settings.state.memory:
         raise click.UsageError("Several workers need a database that they share: set a2a_state")
     # What cannot be served is told once, here: a worker that fails is started again and again.
     create_app(settings)
@@ -220,7 +220,7 @@ def _announce(settings: Settings) -> None:
         text = "limits.connections is %d, but the limit of open files allows %d: raise that (ulimit -n)"
         _log.warning(text, wanted, most)
     url = settings.service.public_url
-    state = settings.a2a_state.url.render_as_string(hide_password=True)
+    state = settings.state.url.render_as_string(hide_password=True)
     example = (
         f"curl -s {url}/a2a{_credentials(settings)} -H 'Content-Type: application/json' -d "
         '\'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"1",'
@@ -253,6 +253,8 @@ def _stack(settings: Settings) -> str:
     if settings.llama_stack.url is not None:
         where = urlsplit(settings.llama_stack.url)
         return f"Llama Stack at {where.scheme}://{where.netloc.rpartition('@')[2]}{where.path}"
+    if settings.llama_stack.library is not None:
+        return f"Llama Stack as a library, {settings.llama_stack.library}"
     if settings.openai.is_set:
         return f"embedded, model {settings.openai.model or 'of the server'}"
     return "embedded, answers from documents (no language model is configured)"

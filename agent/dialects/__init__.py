@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     )
 
 
-class Encoder(Protocol):
+class Encoder[Written](Protocol):
     """Writes the events of a task; ``version`` names how."""
 
     version: str
 
-    def event(self, event: Event) -> bytes:
+    def event(self, event: Event) -> Written:
         """Write an event of a stream, or what send answers."""
 
 
-class Dialect(Encoder, Protocol):
+class Dialect(Encoder[bytes], Protocol):
     """Reads parameters and writes results; ``methods`` maps JSON-RPC methods to operations.
 
     What is read may raise ``InvalidParams``.
@@ -94,7 +94,7 @@ class Dialect(Encoder, Protocol):
 class Trimmed:
     """A dialect for a follower who asked for less of a task's history (1.0 section 3.2.4)."""
 
-    def __init__(self, dialect: Encoder, history_length: int) -> None:
+    def __init__(self, dialect: Encoder[bytes], history_length: int) -> None:
         """Name the way of writing after both: events are encoded once for each name."""
         self.version = f"{dialect.version} history {history_length}"
         self._dialect = dialect

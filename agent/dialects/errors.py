@@ -37,6 +37,7 @@ CODES: dict[type[errors.AgentError], tuple[int, str]] = {
     errors.TooManyStreams: (-32059, "TOO_MANY_STREAMS"),
     errors.MalformedCredentials: (-32060, "MALFORMED_CREDENTIALS"),
     errors.IdentityUnavailable: (-32061, "IDENTITY_UNAVAILABLE"),
+    errors.ResourceNotFound: (-32062, "RESOURCE_NOT_FOUND"),
     errors.KeyReused: (-32602, "KEY_REUSED"),
 }
 
@@ -47,5 +48,6 @@ def error_code(error: errors.AgentError) -> int:
 
 
 def error_reason(error: errors.AgentError) -> str:
-    """Return the reason of ``google.rpc.ErrorInfo``."""
-    return (errors.by_kind(CODES, error) or _INTERNAL)[1]
+    """Return the reason of ``google.rpc.ErrorInfo``; an error of another surface may have one of its own."""
+    own: str | None = getattr(error, "reason", None)
+    return own or (errors.by_kind(CODES, error) or _INTERNAL)[1]

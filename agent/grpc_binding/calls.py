@@ -169,7 +169,7 @@ def _address(context: Context) -> str:
 
 
 async def write_all(
-    context: Context, news: AsyncGenerator[list[Numbered]], patience: float = STALLED_SECONDS
+    context: Context, news: AsyncGenerator[list[Numbered[bytes]]], patience: float = STALLED_SECONDS
 ) -> None:
     """Write the events; the number of the last one goes into the trailing metadata.
 

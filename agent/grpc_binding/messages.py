@@ -63,7 +63,7 @@ def write(kind: type[Message], json: bytes) -> bytes:
 class Binary:
     """Writes events as messages of ``kind``, by way of another encoder."""
 
-    def __init__(self, encoder: Encoder, kind: type[Message]) -> None:
+    def __init__(self, encoder: Encoder[bytes], kind: type[Message]) -> None:
         """Name the way of writing after the other one: events are encoded once for each name."""
         self.version = f"{encoder.version} protobuf"
         self._encoder = encoder

@@ -54,6 +54,7 @@ CODES: dict[type[errors.AgentError], StatusCode] = {
     errors.TooManyAttempts: StatusCode.RESOURCE_EXHAUSTED,
     errors.TooManyStreams: StatusCode.RESOURCE_EXHAUSTED,
     errors.IdentityUnavailable: StatusCode.UNAVAILABLE,
+    errors.ResourceNotFound: StatusCode.NOT_FOUND,
 }
 
 

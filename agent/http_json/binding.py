@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings
 
     # Nothing is said to whom has gone; an empty body says that all is done.
-    type Said = bytes | tuple[Followed, Encoder] | Problem | None
+    type Said = bytes | tuple[Followed, Encoder[bytes]] | Problem | None
 
 _BODY_OPTIONAL = frozenset({"cancel", "subscribe"})
 

@@ -56,6 +56,7 @@ STATUS: dict[type[errors.AgentError], tuple[int, str]] = {
     errors.TooManyAttempts: (429, "RESOURCE_EXHAUSTED"),
     errors.TooManyStreams: (429, "RESOURCE_EXHAUSTED"),
     errors.IdentityUnavailable: (_UNAVAILABLE, "UNAVAILABLE"),
+    errors.ResourceNotFound: (404, "NOT_FOUND"),
 }
 # Where the name of an error does not follow from its reason.
 _NAMES = {

@@ -41,7 +41,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-type ActionName = Literal[
+type Action = Literal[
     "admin",
     "list_other_conversations",
     "read_other_conversations",
@@ -73,7 +73,7 @@ type ActionName = Literal[
 ]
 """LCS's actions."""
 
-type Action = Annotated[ActionName, BeforeValidator(_lower)]
+type WrittenAction = Annotated[Action, BeforeValidator(_lower)]
 """The documentation of LCS writes them in upper case too."""
 
 type Module = Literal["noop", "noop-with-token", "api-key-token", "jwk-token", "k8s", "rh-identity"]
@@ -217,7 +217,7 @@ class AccessRule(Section):
     """What a role may do."""
 
     role: Text
-    actions: tuple[Action, ...]
+    actions: tuple[WrittenAction, ...]
 
 
 class Authorization(Section):

@@ -36,7 +36,7 @@ class Postgres(Section):
 
 
 class Database(Section):
-    """LCS's database of conversation ids."""
+    """LCS's database of conversation ids; ``a2a_state`` is there too unless it says something else."""
 
     sqlite: SQLite | None = None
     postgres: Postgres | None = None
@@ -58,6 +58,17 @@ class A2AState(Section):
     def _one(self) -> Self:
         allow_one(self, "sqlite", "postgres", "memory")
         return self
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it says where."""
+        return bool(self.sqlite or self.postgres or self.memory)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file, or that of the default one where there is none."""
+        kept = self.sqlite.db_path if self.sqlite else DEFAULT_STATE
+        return kept.parent
 
     @property
     def url(self) -> "URL":
@@ -89,9 +100,9 @@ class MemoryCache(Section):
 
 
 class ConversationCache(Section):
-    """Where LCS keeps the questions and answers of its conversations."""
+    """Where questions and answers are kept for ``/v2/conversations``; ``state`` is ``a2a_state``."""
 
-    type: Literal["noop", "memory", "sqlite", "postgres"] | None = None
+    type: Literal["noop", "memory", "sqlite", "postgres", "state"] | None = None
     memory: MemoryCache | None = None
     sqlite: SQLite | None = None
     postgres: Postgres | None = None
@@ -99,6 +110,6 @@ class ConversationCache(Section):
     @model_validator(mode="after")
     def _matches_type(self) -> Self:
         allow_one(self, "memory", "sqlite", "postgres")
-        if self.type not in {None, "noop"}:
+        if self.type not in {None, "noop", "state"}:
             require(self, str(self.type), because=f"type {self.type}")
         return self

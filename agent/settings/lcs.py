@@ -1,8 +1,11 @@
 """The sections of LCS's configuration file, as LCS names them."""
 
 import re
+from importlib.util import find_spec
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
@@ -117,10 +120,14 @@ class Service(Section):
 
 
 class LlamaStack(Section):
-    """The Llama Stack that runs the turns; without ``url`` the embedded one does."""
+    """The Llama Stack that runs the turns; without ``url`` the embedded one does.
+
+    ``library_python`` is ours: the interpreter of a virtual environment that has Llama Stack.
+    """
 
     use_as_library_client: bool | None = None
     library_client_config_path: FilePath | None = None
+    library_python: FilePath | None = None
     url: HttpUrl | None = None
     api_key: SecretStr | None = None
     timeout: Count = 180
@@ -129,6 +136,12 @@ class LlamaStack(Section):
     @classmethod
     def _library_wins(cls, value: str | None, info: Any) -> str | None:
         return None if info.data.get("use_as_library_client") else value
+
+    @property
+    def library(self) -> Path | None:
+        """The ``run.yaml`` of library mode, where it is asked for and can be had."""
+        there = self.library_python is not None or find_spec("llama_stack") is not None
+        return self.library_client_config_path if self.use_as_library_client and there else None
 
 
 class UserDataCollection(Section):
@@ -202,7 +215,7 @@ class ByokRag(Section):
 
 
 class CustomProfile(Section):
-    """Prompts by name from a Python module."""
+    """Prompts by name; ``load`` reads those of the Python module at ``path``, which win."""
 
     path: FilePath
     prompts: dict[str, str] = Field(default_factory=dict)
@@ -213,6 +226,7 @@ class Customization(Section):
 
     profile_path: FilePath | None = None
     disable_query_system_prompt: bool = False
+    disable_shield_ids_override: bool = False
     system_prompt_path: FilePath | None = None
     system_prompt: str | None = None
     agent_card_path: FilePath | None = None
@@ -234,12 +248,20 @@ class Inference(Section):
 
 
 class AzureEntraId(Section):
-    """Credentials for Azure's models."""
+    """Credentials for Azure's models; ``authority_host`` is ours."""
 
     tenant_id: Secret
     client_id: Secret
     client_secret: Secret
     scope: Text = "https://cognitiveservices.azure.com/.default"
+    authority_host: HttpUrl = "https://login.microsoftonline.com"
+
+    @field_validator("authority_host")
+    @classmethod
+    def _is_public(cls, value: str) -> str:
+        if "@" in urlsplit(value).netloc or "?" in value or "#" in value:
+            raise ValueError("must not hold a user, a password, a query or a fragment")
+        return value.rstrip("/")
 
 
 class Splunk(Section):

@@ -11,12 +11,14 @@ from agent.settings.document import read_document
 from agent.settings.environment import read_environment, unknown_variables, variable
 from agent.settings.expansion import expand
 from agent.settings.problems import Location, dotted, problems_of
+from agent.settings.profile import with_profile
 from agent.settings.settings import Settings
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read the configuration file, if any, and the environment, which wins.
 
+    Without a file feedback is stored and conversations are kept; with one LCS's defaults hold.
     Raises ``SettingsError`` with everything that is wrong, by the dotted path of the key.
     """
     content, unexpanded = _read(path, environ) if path else ({}, {})
@@ -39,7 +41,21 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     told = [*unknown_variables(environ), *((dotted(at), text) for at, text in problems)]
     if told or settings is None:
         raise SettingsError.of(told) from cause
-    return _with_prompt(settings)
+    read = with_profile(_with_prompt(settings))
+    return read if path else _without_file(read)
+
+
+def _without_file(settings: Settings) -> Settings:
+    """Let old user interfaces work: take feedback and keep conversations, unless told otherwise."""
+    updates: dict[str, Any] = {}
+    collection, cache = settings.user_data_collection, settings.conversation_cache
+    if "feedback_enabled" not in collection.model_fields_set:
+        folder = collection.feedback_storage or settings.state.folder / "feedback"
+        enabled = {"feedback_enabled": True, "feedback_storage": folder}
+        updates["user_data_collection"] = collection.model_copy(update=enabled)
+    if not cache.model_fields_set:
+        updates["conversation_cache"] = cache.model_copy(update={"type": "state"})
+    return settings.model_copy(update=updates)
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[Location, str]]:

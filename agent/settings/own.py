@@ -55,8 +55,8 @@ class Agent(Section):
 
     name: Text = "llamastack-a2a"
     instructions: Text = _INSTRUCTIONS
-    toolgroups: tuple[_NameOrGroup, ...] = ()
-    input_shields: tuple[Text, ...] = ()
+    toolgroups: tuple[_NameOrGroup, ...] | None = None
+    input_shields: tuple[Text, ...] | None = None
     output_shields: tuple[Text, ...] = ()
     max_infer_iters: Count = 10
     max_tokens: Count | None = None

@@ -79,9 +79,32 @@ class Settings(Section):
     @property
     def is_embedded(self) -> bool:
         """Whether the embedded stack runs the turns."""
-        return self.stack is None and self.llama_stack.url is None
+        runs = self.stack, self.llama_stack.url, self.llama_stack.library
+        return all(each is None for each in runs)
+
+    @property
+    def state(self) -> A2AState:
+        """Where tasks and conversations are kept: ``a2a_state``, else where ``database`` says."""
+        if self.a2a_state.is_set:
+            return self.a2a_state
+        return A2AState(sqlite=self.database.sqlite, postgres=self.database.postgres)
 
     @property
     def instructions(self) -> str:
-        """LCS's system prompt, whose file ``load`` has read, else the agent's own instructions."""
-        return self.customization.system_prompt or self.agent.instructions
+        """What the model is told first: the profile's default, LCS's system prompt, or the agent's own.
+
+        ``load`` has read the files of the first two.
+        """
+        custom = self.customization
+        profile = custom.custom_profile.prompts.get("default") if custom.custom_profile else None
+        return profile or custom.system_prompt or self.agent.instructions
+
+    def vector_store_id(self, rag_id: str) -> str:
+        """Return the vector store that a user calls ``rag_id``; it may be called by its own id, too."""
+        known = {each.rag_id: each.vector_db_id for each in reversed(self.byok_rag)}
+        return known.get(rag_id, rag_id)
+
+    def rag_id(self, vector_store_id: str) -> str:
+        """Return what users call a vector store: the name that ``byok_rag`` gives it, or its id."""
+        known = {each.vector_db_id: each.rag_id for each in reversed(self.byok_rag)}
+        return known.get(vector_store_id, vector_store_id)

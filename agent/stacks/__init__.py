@@ -2,6 +2,7 @@
 
 from agent.stacks.base import BaseStack, Health, Model, Stack
 from agent.stacks.turn import (
+    AS_CONFIGURED,
     NO_CREDENTIALS,
     Answer,
     ArtifactPart,
@@ -13,6 +14,8 @@ from agent.stacks.turn import (
     DirectMessage,
     Failed,
     FilePart,
+    Inference,
+    Inferred,
     InputRequired,
     Json,
     Owner,
@@ -25,12 +28,14 @@ from agent.stacks.turn import (
     TextPart,
     TurnCompleted,
     TurnEvent,
+    TurnOptions,
     TurnRequest,
     TurnStarted,
     Usage,
 )
 
 __all__ = [
+    "AS_CONFIGURED",
     "NO_CREDENTIALS",
     "Answer",
     "ArtifactPart",
@@ -44,6 +49,8 @@ __all__ = [
     "Failed",
     "FilePart",
     "Health",
+    "Inference",
+    "Inferred",
     "InputRequired",
     "Json",
     "Model",
@@ -58,6 +65,7 @@ __all__ = [
     "TextPart",
     "TurnCompleted",
     "TurnEvent",
+    "TurnOptions",
     "TurnRequest",
     "TurnStarted",
     "Usage",

@@ -1,45 +1,44 @@
 """Turns on a Llama Stack that has the agents API: 0.3.x.
 
 A conversation is a session, and a session belongs to its agent; so a ``conversation_id`` is
-``<agent_id>/<session_id>``. When the settings change there is another agent, and conversations of
-the old one go on with it.
+``<agent_id>/<session_id>/<conversation>``, where the last is of the Responses API and empty until a
+message wants what the agent does not have; servers and ids without it do with two. When the settings
+change there is another agent, and conversations of the old one go on with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, override
 
-from agent.errors import (
-    InvalidParams,
-    SettingsError,
-    StackError,
-    TurnFailed,
-    UnsupportedOperation,
-)
+from agent.errors import SettingsError, StackError, TurnFailed
 from agent.stacks.agents_api_agent import (
     RemoteAgent,
+    existing,
     find_or_create,
     mcp_headers,
     provider_data,
     toolgroups_of,
 )
+from agent.stacks.agents_api_crossing import RESPONSE, Crossing, Place
 from agent.stacks.agents_api_events import TurnReader, completed
-from agent.stacks.agents_api_messages import documents_of, message_of
+from agent.stacks.agents_api_messages import input_of, results_of
 from agent.stacks.agents_api_wire import Session, Turn, read
 from agent.stacks.catalogue import LlamaStackCatalogue, answer_as, answered
 from agent.stacks.client import (
     ConversationLost,
     ToolAccessRefused,
     ToolGroupUnknown,
+    safe,
     translating,
 )
 from agent.stacks.mcp_access import CredentialsNeeded, forgetting, refusing, usable
 from agent.stacks.mcp_headers import OAUTH, takes
-from agent.stacks.response_format import response_format
+from agent.stacks.offered import NOTHING
+from agent.stacks.responses_api import ResponsesApiStack
+from agent.stacks.solr import with_documents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -48,14 +47,14 @@ if TYPE_CHECKING:
     from agent.settings.lcs import McpServer
     from agent.stacks.turn import (
         Credentials,
+        Inference,
+        Inferred,
         Json,
         Owner,
         TurnCompleted,
         TurnEvent,
         TurnRequest,
     )
-
-_ID = re.compile(r"[\w-]+", re.ASCII)  # ids become segments of a path
 
 
 class AgentsApiStack(LlamaStackCatalogue):
@@ -69,6 +68,11 @@ class AgentsApiStack(LlamaStackCatalogue):
         """Connect to nothing yet."""
         super().__init__(settings)
         self._agent: RemoteAgent | None = None
+        self._offered = NOTHING  # what that agent was made with
+        self._agents: dict[str, RemoteAgent] = {}  # one for each settings that this server has had
+        self._client_tools = {tool.name for tool in settings.agent.client_tools}
+        self._responses = ResponsesApiStack(settings)
+        self._crossing = Crossing(settings, self._responses, self._session)
         self._resolving = asyncio.Lock()
 
     @override
@@ -81,22 +85,56 @@ class AgentsApiStack(LlamaStackCatalogue):
                     "cannot be had from this Llama Stack: its agents call tools without asking",
                 )
         await super().open()
+        self._responses.use(self.client, self.offer)
 
     @override
     async def start_conversation(self, owner: Owner) -> str:
         """Return the id of a new session with the agent of these settings."""
-        agent = await self._resolve()
-        try:
-            return await self._start_session(agent)
-        except ConversationLost:  # the server has forgotten the agent
-            return await self._start_session(await self._resolve(lost=agent))
+        place, conversation = await asyncio.gather(
+            self._start_with_agent(), self._crossing.prepare(owner)
+        )
+        return str(place._replace(conversation=conversation))
 
     @override
     async def turn(self, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
         """Run one turn, or resume it with the results of the tool calls that it waits for."""
-        agent = self.settings.agent
-        reader = TurnReader({tool.name for tool in agent.client_tools}, agent.max_infer_iters)
-        await self._check(request)
+        place = Place.of(request.conversation_id)
+        is_over = await self._crossing.is_over(place)
+        agent = None if is_over else await self._agent_of(place)
+        if agent is None or await self._wants_other(agent, request):
+            events = self._crossing.turn(place, request, is_over=is_over)
+        else:
+            events = self._agents_turn(agent, request)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    async def _agent_of(self, place: Place) -> RemoteAgent:
+        """Return the agent of a conversation, which need not be that of the settings any more."""
+        if place.agent_id not in self._agents:
+            self._agents[place.agent_id] = await existing(self.client, place.agent_id)
+        return self._agents[place.agent_id]
+
+    async def _wants_other(self, agent: RemoteAgent, request: TurnRequest) -> bool:
+        """Tell whether a message wants what the agent does not have; raises for what nobody has."""
+        await self.check_shields(request.options.shields or ())
+        wanted = request.model
+        model = agent.model if wanted is None else (await self.model_named(wanted)).identifier
+        return self._crossing.is_wanted(agent, request, model)
+
+    async def _agents_turn(
+        self, agent: RemoteAgent, request: TurnRequest
+    ) -> AsyncGenerator[TurnEvent]:
+        model = await self.qualified(agent.model)
+        reader = TurnReader(self._client_tools, self.settings.agent.max_infer_iters, model)
+        request, cited = await with_documents(self.client, self.settings, request)
+        for citation in cited:
+            yield citation
+        async with aclosing(self._read(reader, request)) as events:
+            async for event in events:
+                yield event
+
+    async def _read(self, reader: TurnReader, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
         try:
             servers = await usable(self.settings.mcp_servers, request.credentials)
             shown = await mcp_headers(servers, request.credentials)
@@ -110,6 +148,7 @@ class AgentsApiStack(LlamaStackCatalogue):
         except CredentialsNeeded as exc:
             yield exc.event
         except StackError as exc:
+            self.offer.forget()
             at_tool = reader.at_tool or isinstance(exc, ToolGroupUnknown | ToolAccessRefused)
             needed = await self._needed(exc, request.credentials) if at_tool else None
             if needed is None:
@@ -133,11 +172,13 @@ class AgentsApiStack(LlamaStackCatalogue):
     @override
     async def outcome(self, conversation_id: str, turn_id: str) -> TurnCompleted | None:
         """Tell how a turn ended; ``None`` for one that failed, was cut off, or waits for input."""
+        if turn_id.startswith(RESPONSE):
+            return await self._responses.outcome(conversation_id, turn_id)
         turns = self.client.alpha.agents.turn.with_raw_response
         try:
-            agent_id, session_id = _ids(conversation_id)
+            agent_id, session_id, _ = Place.of(conversation_id)
             wire = await answered(
-                turns.retrieve(_safe(turn_id), agent_id=agent_id, session_id=session_id)
+                turns.retrieve(safe(turn_id), agent_id=agent_id, session_id=session_id)
             )
         except ConversationLost:
             return None
@@ -146,53 +187,52 @@ class AgentsApiStack(LlamaStackCatalogue):
         message = read(wire, Turn).output_message
         return None if message.tool_calls else completed(message)
 
+    @override
+    async def infer(self, request: Inference) -> Inferred:
+        """Run a response that the server does not keep: a session would stay."""
+        return await self._responses.infer(request)
+
+    @override
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Delete the session, and the conversation beside it."""
+        with suppress(ConversationLost):
+            agent_id, session_id, conversation = Place.of(conversation_id)
+            if conversation:
+                self._crossing.forget(conversation)
+                await self._responses.delete_conversation(conversation)
+            sessions = self.client.alpha.agents.session.with_raw_response
+            with translating():
+                await sessions.delete(session_id, agent_id=agent_id)
+
     async def _resolve(self, lost: RemoteAgent | None = None) -> RemoteAgent:
-        """Find or create the agent, once; ``lost`` is one that the server no longer knows."""
+        """Find or create the agent, once for what is offered; the server no longer knows ``lost``."""
+        offered = await self.offer.to_everybody()
         async with self._resolving:
-            if self._agent is None or self._agent is lost:
-                served = await self._language_models()
-                self._agent = await find_or_create(self.client, self.settings, served)
+            if self._agent is None or self._agent is lost or self._offered != offered:
+                served = await self.language_models()
+                self._agent = await find_or_create(self.client, self.settings, served, offered)
+                self._offered = offered
+                self._agents[self._agent.agent_id] = self._agent
             return self._agent
 
-    async def _language_models(self) -> list[str]:
-        """Return the ids of the models that answer, those of shields last."""
-        served = [each.identifier for each in await self.models() if each.model_type == "llm"]
+    async def _start_with_agent(self) -> Place:
+        agent = await self._resolve()
         try:
-            guards = {shield.get("provider_resource_id") for shield in await self.shields()}
-        except TurnFailed:  # a server without the safety API
-            return served
-        return sorted(served, key=guards.__contains__)
+            return await self._start_session(agent)
+        except ConversationLost:  # the server has forgotten the agent
+            return await self._start_session(await self._resolve(lost=agent))
 
-    async def _start_session(self, agent: RemoteAgent) -> str:
+    async def _start_session(self, agent: RemoteAgent) -> Place:
         name = f"{self.settings.agent.name}-{secrets.token_hex(8)}"
         sessions = self.client.alpha.agents.session.with_raw_response
         session = await answer_as(Session, sessions.create(agent.agent_id, session_name=name))
-        return f"{agent.agent_id}/{session.session_id}"
+        return Place(agent.agent_id, session.session_id)
 
-    async def _check(self, request: TurnRequest) -> None:
-        """Refuse what the agents API fixes when the agent is created."""
-        if response_format(request.metadata):
-            raise UnsupportedOperation(
-                "The form of the answer cannot be chosen with a message: "
-                "on this Llama Stack it is fixed in an agent's configuration."
-            )
-        known = self.settings.agent.client_tools
-        given = {tool.name: tool.model_dump() for tool in known}
-        for tool in request.tools:
-            fixed = given.get(tool.name)
-            if fixed is None or fixed["input_schema"] != tool.input_schema:
-                raise UnsupportedOperation(
-                    f"The tool {tool.name} cannot be given with a message: "
-                    "on this Llama Stack an agent's tools are fixed in its configuration."
-                )
-        if request.model is None:
-            return
-        model = (await self._resolve()).model
-        if request.model not in (model, model.partition("/")[2]):
-            raise UnsupportedOperation(
-                "The model cannot be chosen with a message: "
-                "on this Llama Stack an agent's model is fixed in its configuration."
-            )
+    async def _session(self, place: Place) -> Session:
+        sessions = self.client.alpha.agents.session.with_raw_response
+        return await answer_as(
+            Session, sessions.retrieve(place.session_id, agent_id=place.agent_id)
+        )
 
     async def _stream(
         self,
@@ -204,36 +244,22 @@ class AgentsApiStack(LlamaStackCatalogue):
         # importing it takes a second, so not with the module
         from llama_stack_client import AsyncStream
 
-        agent_id, session_id = _ids(request.conversation_id)
+        agent_id, session_id, _ = Place.of(request.conversation_id)
         turns = self.client.alpha.agents.turn.with_streaming_response
-        headers = provider_data(shown)
+        where: Any = {"agent_id": agent_id, "session_id": session_id, "stream": True}
+        where["extra_headers"] = provider_data(shown)
         more: Any = {}
-        if any(map(takes, servers)):
-            # They are no part of the agent, which all callers share; this takes the place of its groups.
-            more["toolgroups"] = toolgroups_of(self.settings, servers)
+        if servers != [each for each in self.settings.mcp_servers if not takes(each)]:
+            # The agent, which all callers share, has others; this takes the place of its groups.
+            search = self._agents[agent_id].search
+            more["toolgroups"] = toolgroups_of(self.settings, servers, search)
         with translating():
             results = await self._tool_responses(request)
             if request.resume and results:
-                opening = turns.resume(
-                    _safe(request.resume.turn_id),
-                    agent_id=agent_id,
-                    session_id=session_id,
-                    tool_responses=results,
-                    stream=True,
-                    extra_headers=headers,
-                )
+                turn_id = safe(request.resume.turn_id)
+                opening = turns.resume(turn_id, tool_responses=results, **where)
             else:
-                documents: Any = documents_of(request.parts)
-                message: Any = message_of(request.parts, before_documents=bool(documents))
-                opening = turns.create(
-                    session_id,
-                    agent_id=agent_id,
-                    messages=[message],
-                    documents=documents,
-                    stream=True,
-                    extra_headers=headers,
-                    **more,
-                )
+                opening = turns.create(**input_of(request.parts), **more, **where)
             async with opening as answer:
                 # plain JSON: the client's own models hide error chunks and cost more than the rest
                 async for chunk in await answer.parse(to=AsyncStream[object]):
@@ -245,12 +271,9 @@ class AgentsApiStack(LlamaStackCatalogue):
         The server checks nothing: it runs on with answers to other calls, and whatever the turn is
         called it goes on with the last one. It has forgotten a turn that had no credentials.
         """
-        resume = request.resume
-        if resume is None:
+        if (resume := request.resume) is None:
             return []
-        agent_id, session_id = _ids(request.conversation_id)
-        sessions = self.client.alpha.agents.session.with_raw_response
-        session = await answer_as(Session, sessions.retrieve(session_id, agent_id=agent_id))
+        session = await self._session(Place.of(request.conversation_id))
         if not session.turns or session.turns[-1].turn_id != resume.turn_id:
             if not resume.answers:
                 return []
@@ -258,27 +281,4 @@ class AgentsApiStack(LlamaStackCatalogue):
                 "The conversation has gone on: its question can no longer be answered."
             )
         calls = session.turns[-1].output_message.tool_calls or ()
-        names = {call.call_id: call.tool_name for call in calls}
-        answers = {answer.call_id: answer for answer in resume.answers}
-        if unasked := answers.keys() - names.keys():
-            raise InvalidParams("message.parts", f"no tool call {min(unasked)} waits for a result")
-        client_tools = {tool.name for tool in self.settings.agent.client_tools}
-        missing = {key for key, name in names.items() if name in client_tools} - answers.keys()
-        if missing:
-            raise InvalidParams("message.parts", f"the tool call {min(missing)} has no result")
-        return [
-            {"call_id": key, "tool_name": names[key], "content": answer.content}
-            for key, answer in answers.items()
-        ]
-
-
-def _ids(conversation_id: str) -> tuple[str, str]:
-    """Split into agent and session; an id of another stack is one that this server never knew."""
-    agent_id, _, session_id = conversation_id.partition("/")
-    return _safe(agent_id), _safe(session_id)
-
-
-def _safe(identifier: str) -> str:
-    if not _ID.fullmatch(identifier):
-        raise ConversationLost
-    return identifier
+        return results_of(resume.answers, calls, self._client_tools)

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.errors import ModelNotFound
+from agent.stacks.agents_api_wire import read
 from agent.stacks.catalogue import answer_as
 from agent.stacks.client import translating
 from agent.stacks.mcp_headers import headers_of, takes
+from agent.stacks.offered import NOTHING, Offered
+from agent.stacks.turn import Json  # noqa: TC001 - msgspec resolves the annotations of fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,19 +24,57 @@ if TYPE_CHECKING:
 
     from agent.settings import Settings
     from agent.settings.lcs import McpServer
-    from agent.stacks.turn import Credentials, Json
+    from agent.stacks.turn import Credentials
 
 _log = logging.getLogger(__name__)
 
+_RAG = "builtin::rag"
+_SEARCH = f"{_RAG}/knowledge_search"
 _PAGE = 100
 _COLDEST = 1e-4  # the server wants a temperature above 0, and its greedy strategy sends none at all
 
 
 class RemoteAgent(msgspec.Struct, frozen=True):
-    """An agent that exists on the server."""
+    """An agent that exists on the server, with what it was made with.
+
+    ``tools`` are schemas by name, ``search`` the tool groups that search what the server offered.
+    """
 
     agent_id: str
     model: str
+    instructions: str
+    input_shields: frozenset[str]
+    tools: dict[str, Json]
+    has_tools: bool
+    search: tuple[Json, ...] = ()
+
+    @classmethod
+    def of(cls, agent_id: str, config: Json) -> RemoteAgent:
+        """Read an agent's configuration; raises ``InvalidAgentResponse``."""
+        made = read(config, _Config)
+        tools = {tool.name: tool.input_schema for tool in made.client_tools or ()}
+        return cls(
+            agent_id,
+            made.model,
+            made.instructions or "",
+            frozenset(made.input_shields or ()),
+            tools,
+            has_tools=bool(tools or made.toolgroups),
+            search=tuple(filter(_is_search, made.toolgroups or ())),
+        )
+
+
+class _Tool(msgspec.Struct):
+    name: str
+    input_schema: Json = None
+
+
+class _Config(msgspec.Struct):
+    model: str
+    instructions: str | None = None
+    input_shields: list[str] | None = None
+    client_tools: list[_Tool] | None = None
+    toolgroups: list[Json] | None = None
 
 
 class _Named(msgspec.Struct):
@@ -48,6 +89,10 @@ class _Listed(msgspec.Struct):
 class _Page(msgspec.Struct):
     data: list[_Listed]
     has_more: bool = False
+
+
+class _Known(msgspec.Struct):
+    agent_config: Json
 
 
 class _Created(msgspec.Struct):
@@ -68,32 +113,50 @@ class _ToolGroups(msgspec.Struct):
 
 
 async def find_or_create(
-    client: AsyncLlamaStackClient, settings: Settings, served: Sequence[str]
+    client: AsyncLlamaStackClient,
+    settings: Settings,
+    served: Sequence[str],
+    offered: Offered = NOTHING,
 ) -> RemoteAgent:
-    """Return the agent of these settings; its tool groups are registered first.
+    """Return the agent of these settings and of what is offered; its tool groups are registered first.
 
     ``served`` are the ids of the server's language models. Raises ``StackError``.
     """
     model = model_of(settings, served)
-    await _register_mcp_servers(client, settings)
-    config: Any = config_of(settings, model)
+    if settings.mcp_servers or offered.stores:
+        listed = await answer_as(_ToolGroups, client.toolgroups.with_raw_response.list())
+        groups = {group.identifier: group for group in listed.data}
+        await _register_mcp_servers(client, settings, groups)
+        if offered.stores and _RAG not in groups:
+            _log.warning("vector stores are not searched: Llama Stack has no tool group %s", _RAG)
+            offered = Offered(shields=offered.shields)
+    config: Any = config_of(settings, model, offered)
     agent_id = await _find(client, config["name"])
     if agent_id is None:
         call = client.alpha.agents.with_raw_response.create(agent_config=config)
         agent_id = (await answer_as(_Created, call)).agent_id
         _log.info("created agent %s on Llama Stack", config["name"])
-    return RemoteAgent(agent_id, model)
+    return RemoteAgent.of(agent_id, config)
 
 
-def config_of(settings: Settings, model: str) -> dict[str, Json]:
+async def existing(client: AsyncLlamaStackClient, agent_id: str) -> RemoteAgent:
+    """Return an agent by its id; raises ``StackError``, ``ConversationLost`` for one that is gone."""
+    wire = await answer_as(_Known, client.alpha.agents.with_raw_response.retrieve(agent_id))
+    return RemoteAgent.of(agent_id, wire.agent_config)
+
+
+def config_of(settings: Settings, model: str, offered: Offered = NOTHING) -> dict[str, Json]:
     """Return the agent's configuration; its name changes with everything else in it."""
-    agent = settings.agent
+    agent, shields = settings.agent, settings.agent.input_shields
+    search: list[Json] = []
+    if offered.stores:
+        search = [{"name": _SEARCH, "args": {"vector_db_ids": list(offered.stores)}}]
     for_everybody = [server for server in settings.mcp_servers if not takes(server)]
     config: dict[str, Json] = {
         "model": model,
         "instructions": settings.instructions,
-        "toolgroups": toolgroups_of(settings, for_everybody),
-        "input_shields": list(agent.input_shields),
+        "toolgroups": toolgroups_of(settings, for_everybody, search),
+        "input_shields": list(offered.shields if shields is None else shields),
         "output_shields": list(agent.output_shields),
         "client_tools": [tool.model_dump() for tool in agent.client_tools],
         "max_infer_iters": agent.max_infer_iters,
@@ -105,16 +168,23 @@ def config_of(settings: Settings, model: str) -> dict[str, Json]:
     return config | {"name": f"{agent.name}-{digest}"}
 
 
-def toolgroups_of(settings: Settings, servers: Sequence[McpServer]) -> list[Json]:
-    """Return the tool groups of the settings; of MCP servers only those of ``servers``."""
+def toolgroups_of(
+    settings: Settings, servers: Sequence[McpServer], search: Sequence[Json] = ()
+) -> list[Json]:
+    """Return the tool groups of the settings, or ``search``; of MCP servers only those of ``servers``."""
     names = [f"mcp::{server.name}" for server in servers]
     left_out = {f"mcp::{server.name}" for server in settings.mcp_servers}.difference(names)
-    groups: list[Json] = []
-    for group in settings.agent.toolgroups:
+    configured = settings.agent.toolgroups
+    groups = list(search) if configured is None else []
+    for group in configured or ():
         name = group if isinstance(group, str) else group.name
         if name.partition("/")[0] not in left_out:
             groups.append(group if isinstance(group, str) else group.model_dump())
     return groups + names
+
+
+def _is_search(group: Json) -> bool:
+    return isinstance(group, dict) and group.get("name") == _SEARCH
 
 
 def _sampling(temperature: float | None, max_tokens: int | None) -> dict[str, Json]:
@@ -157,24 +227,20 @@ async def _find(client: AsyncLlamaStackClient, name: str) -> str | None:
         start += len(page.data)
 
 
-async def _register_mcp_servers(client: AsyncLlamaStackClient, settings: Settings) -> None:
-    if not settings.mcp_servers:
-        return
-    groups = await answer_as(_ToolGroups, client.toolgroups.with_raw_response.list())
-    known = {
-        group.identifier: group.mcp_endpoint.uri if group.mcp_endpoint else None
-        for group in groups.data
-    }
+async def _register_mcp_servers(
+    client: AsyncLlamaStackClient, settings: Settings, known: Mapping[str, _ToolGroup]
+) -> None:
     for server in settings.mcp_servers:
         group_id = f"mcp::{server.name}"
-        if group_id not in known:
+        group = known.get(group_id)
+        if group is None:
             with translating():
                 await client.toolgroups.register(
                     toolgroup_id=group_id,
                     provider_id=server.provider_id,
                     mcp_endpoint={"uri": server.url},
                 )
-        elif known[group_id] != server.url:
+        elif group.mcp_endpoint is None or group.mcp_endpoint.uri != server.url:
             _log.warning("Llama Stack has %s with another URL, which stays in use", group_id)
 
 

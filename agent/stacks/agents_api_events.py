@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.errors import StackError, TurnFailed
+from agent.errors import StackError, StackUnavailable, TurnFailed
 from agent.stacks.agents_api_wire import (
     Chunk,
     Message,
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 _SHOWN = 4096  # characters of a tool's arguments, of its result and of a citation that are shown
 _CITATIONS = 100  # of one search
+_TYPES = {
+    "knowledge_search": "file_search_call",
+    "web_search": "web_search_call",
+    "brave_search": "web_search_call",  # as the builtin group's tool is called
+}
 _STATUS = re.compile(r"(\d{3}): ")
 _FILENAME = re.compile(r"'document_id': '([^'\n]+)'[^\n]*'filename': '([^'\n]+)'")
 
@@ -50,11 +55,14 @@ class TurnReader:
     """Reads the chunks of one turn in their order; ``ended`` tells whether the last one was seen.
 
     ``client_tools`` are the names of the tools that the caller runs: waiting for any other tool
-    means that the agent used up its ``max_infer_iters``.
+    means that the agent used up its ``max_infer_iters``. ``model`` answers, as ``provider/model``.
     """
 
-    def __init__(self, client_tools: Collection[str], max_infer_iters: int) -> None:
+    def __init__(
+        self, client_tools: Collection[str], max_infer_iters: int, model: str | None = None
+    ) -> None:
         """Start without a turn id: the server tells it with the first step that ends."""
+        self._model = model
         self._client_tools = client_tools
         self._max_infer_iters = max_infer_iters
         self._turn_id: str | None = None
@@ -87,7 +95,7 @@ class TurnReader:
     def _started(self, turn_id: str | None) -> Iterator[TurnEvent]:
         if turn_id and self._turn_id is None:
             self._turn_id = turn_id
-            yield TurnStarted(turn_id)
+            yield TurnStarted(turn_id, self._model)
 
     def _progress(self, payload: Payload) -> Iterator[TurnEvent]:
         delta = payload.delta
@@ -103,8 +111,16 @@ class TurnReader:
     def _tool_started(self, call: ToolCall) -> Iterator[TurnEvent]:
         if call.call_id not in self._running:
             self._running.add(call.call_id)
-            detail = {"call_id": call.call_id, "arguments": bounded(arguments(call))}
+            detail = {
+                "call_id": call.call_id,
+                "arguments": bounded(arguments(call)),
+                "type": self._type(call.tool_name),
+            }
             yield StepStarted("tool_execution", call.tool_name, detail)
+
+    def _type(self, tool: str) -> str:
+        """Return what the Responses API would call a call of the tool."""
+        return "function_call" if tool in self._client_tools else _TYPES.get(tool, "mcp_call")
 
     def _step_ended(self, payload: Payload) -> Iterator[TurnEvent]:
         details = payload.step_details or StepDetails()
@@ -184,7 +200,9 @@ def error_of(error: Json) -> StackError:
     said = error.get("message") if isinstance(error, dict) else error
     said = said if isinstance(said, str) else ""
     status = _STATUS.match(said)
-    return meaning(int(status[1]) if status else 500, said)
+    found = meaning(int(status[1]) if status else 500, said)
+    # Who says so can be reached: what cannot, or refuses, is the model behind it.
+    return meaning(500, said) if type(found) is StackUnavailable else found
 
 
 def completed(message: Message) -> TurnCompleted:

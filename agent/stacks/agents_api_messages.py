@@ -1,22 +1,34 @@
-"""From the parts of a message to what a turn of Llama Stack's agents API takes."""
+"""From the parts of a message, and its answers, to what a turn of Llama Stack's agents API takes."""
 
 from __future__ import annotations
 
 import base64
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.errors import ContentTypeNotSupported
+from agent.errors import ContentTypeNotSupported, InvalidParams
 from agent.stacks.charset import decode
 from agent.stacks.turn import DataPart, FilePart, Json, Part, TextPart
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+    from agent.stacks.agents_api_wire import ToolCall
+    from agent.stacks.turn import Answer
 
 _DOCUMENTS = ("application/json", "application/yaml")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+
+
+def input_of(parts: Sequence[Part]) -> dict[str, Any]:
+    """Return what a turn is given: the message, and the documents that come with it."""
+    documents = documents_of(parts)
+    return {
+        "messages": [message_of(parts, before_documents=bool(documents))],
+        "documents": documents,
+    }
 
 
 def message_of(parts: Sequence[Part], *, before_documents: bool) -> dict[str, Json]:
@@ -81,3 +93,20 @@ def _text(part: FilePart) -> str:
         raise ContentTypeNotSupported(
             f"A file of type {_base_type(part)} is not text in the charset it names."
         ) from exc
+
+
+def results_of(
+    answers: Iterable[Answer], calls: Iterable[ToolCall], client_tools: Collection[str]
+) -> list[Json]:
+    """Return the results of tool calls; raises ``InvalidParams`` unless they are those waited for."""
+    names = {call.call_id: call.tool_name for call in calls}
+    given = {answer.call_id: answer for answer in answers}
+    if unasked := given.keys() - names.keys():
+        raise InvalidParams("message.parts", f"no tool call {min(unasked)} waits for a result")
+    missing = {key for key, name in names.items() if name in client_tools} - given.keys()
+    if missing:
+        raise InvalidParams("message.parts", f"the tool call {min(missing)} has no result")
+    return [
+        {"call_id": key, "tool_name": names[key], "content": answer.content}
+        for key, answer in given.items()
+    ]

@@ -66,11 +66,19 @@ class Attachment(msgspec.Struct):
     mime_type: str = "application/octet-stream"
 
 
+class Given(msgspec.Struct):
+    """What a turn was given: a message of the user, or what a tool answered."""
+
+    role: str = ""
+    content: Json = None
+
+
 class Turn(msgspec.Struct):
     """A finished turn, or one that waits for the results of tool calls."""
 
     turn_id: str
     output_message: Message
+    input_messages: list[Given] | None = None
     output_attachments: list[Attachment] | None = None
 
 

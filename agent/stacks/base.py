@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from agent.stacks.single_turn import TOPIC, answer_of, request_for
+from agent.stacks.turn import Inference
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from agent.settings import Settings
     from agent.stacks.turn import (
+        Inferred,
         Json,
         Owner,
         TurnCompleted,
@@ -25,12 +29,16 @@ if TYPE_CHECKING:
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model of the stack. ``model_type`` is llm, embedding or rerank."""
+    """A model of the stack. ``model_type`` is llm, embedding or rerank.
+
+    ``provider_resource_id`` is what its provider calls it; else the identifier, without the provider.
+    """
 
     identifier: str
     provider_id: str
     model_type: str = "llm"
     metadata: dict[str, Json] = {}
+    provider_resource_id: str | None = None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -64,6 +72,15 @@ class Stack(Protocol):
 
     async def outcome(self, conversation_id: str, turn_id: str) -> TurnCompleted | None:
         """Tell what became of a turn; ``None`` when the stack does not know."""
+
+    async def infer(self, request: Inference) -> Inferred:
+        """Have a model answer once, outside of any conversation. Raises ``StackError``."""
+
+    async def topic_of(self, question: str, owner: Owner, model: str | None = None) -> Inferred:
+        """Name the topic of a conversation that begins with this question, in a few words."""
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Forget a conversation; one that is not there is forgotten. Raises ``StackError``."""
 
     async def models(self) -> Sequence[Model]:
         """List the models that turns can use."""
@@ -114,6 +131,22 @@ class BaseStack:
     async def outcome(self, conversation_id: str, turn_id: str) -> TurnCompleted | None:
         """Turns are not remembered."""
         return None
+
+    async def infer(self, request: Inference) -> Inferred:
+        """Run a turn in a conversation of its own, which is forgotten."""
+        conversation_id = await self.start_conversation(request.owner)
+        try:
+            return await answer_of(self.turn(request_for(request, conversation_id)))
+        finally:
+            await self.delete_conversation(conversation_id)
+
+    async def topic_of(self, question: str, owner: Owner, model: str | None = None) -> Inferred:
+        """Ask the model."""
+        asked = Inference(text=question, instructions=TOPIC, owner=owner, model=model)
+        return await self.infer(asked)
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Nothing is kept of conversations."""
 
     async def models(self) -> Sequence[Model]:
         """No models."""

@@ -1,4 +1,4 @@
-"""Which stack runs the turns: one of your own, a Llama Stack at a URL, or the embedded one."""
+"""Which stack runs the turns: one of your own, a Llama Stack elsewhere or here, or the embedded one."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ def choose_stack(settings: Settings, database: Database) -> tuple[str, Stack]:
         return settings.stack, _load(settings.stack, settings)
     if settings.llama_stack.url is not None:
         return "llama_stack", RemoteStack(settings)
+    if settings.llama_stack.library is not None:
+        from agent.stacks.library import LibraryStack
+
+        return "llama_stack", LibraryStack(settings, settings.llama_stack.library)
     # Imported where it is needed: the other stacks start without it.
     from agent.stacks.embedded import EmbeddedStack
 

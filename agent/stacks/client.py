@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import httpx
@@ -19,11 +20,14 @@ import msgspec
 from agent.errors import (
     InvalidAgentResponse,
     ModelNotFound,
+    PromptTooLong,
     StackError,
     StackTimeout,
     StackUnavailable,
     TurnFailed,
 )
+from agent.stacks.azure_headers import azure_headers
+from agent.stacks.place import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +49,17 @@ class ToolAccessRefused(StackUnavailable):
     """A tool of Llama Stack does not accept the credentials of this agent."""
 
 
+_ID = re.compile(r"[\w-]+", re.ASCII)
 _CONNECT_SECONDS = 10.0
 _VERSION_HEADER = "X-LlamaStack-Client-Version"
 
 # What Llama Stack says tells more than its status: a lost session is a 400 on 0.3.5, a 404 later.
 _MEANINGS: tuple[tuple[re.Pattern[str], type[StackError], str | None], ...] = (
+    (
+        re.compile(r"context[_ ](length|window)|maximum context|prompt is too long", re.IGNORECASE),
+        PromptTooLong,
+        None,
+    ),
     (re.compile(r"\bmodel\b.*\bnot found\b", re.IGNORECASE), ModelNotFound, None),
     (
         re.compile(
@@ -112,16 +122,21 @@ def connect(settings: Settings) -> AsyncLlamaStackClient:
 
     stack = settings.llama_stack
     timeout = _timeout(settings)
+    # one connection per running turn: how many run is bounded elsewhere
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    base_url, transport = place_of(stack.url, limits)
     client = AsyncLlamaStackClient(
-        base_url=stack.url,
+        base_url=base_url,
         api_key=stack.api_key.get_secret_value() if stack.api_key else "",
         timeout=timeout,
         max_retries=0,
         http_client=DefaultAsyncHttpxClient(
             timeout=timeout,
-            # one connection per running turn: how many run is bounded elsewhere
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-            event_hooks={"request": [_drop_headers]},
+            limits=limits,
+            transport=transport,
+            event_hooks={
+                "request": [_drop_headers, *azure_headers(settings, partial(_ask, settings))]
+            },
         ),
     )
     if not stack.api_key:
@@ -151,15 +166,7 @@ async def probe(settings: Settings) -> Literal["agents_api", "responses_api"]:
 
     A server that does not show the document gets ``responses_api``, which every version serves.
     """
-    stack = settings.llama_stack
-    headers = {}
-    if stack.api_key:
-        headers["Authorization"] = f"Bearer {stack.api_key.get_secret_value()}"
-    with translating():
-        async with httpx.AsyncClient(
-            base_url=stack.url or "", timeout=_timeout(settings), headers=headers
-        ) as http:
-            answer = await http.get("/openapi.json", follow_redirects=True)
+    answer = await _ask(settings, "/openapi.json")
     if answer.status_code in (401, 403) or answer.status_code >= 500:
         raise meaning(answer.status_code, "")
     try:
@@ -167,6 +174,20 @@ async def probe(settings: Settings) -> Literal["agents_api", "responses_api"]:
     except msgspec.MsgspecError:
         return "responses_api"
     return "agents_api" if "/v1alpha/agents" in paths else "responses_api"
+
+
+async def _ask(settings: Settings, path: str) -> httpx.Response:
+    """Ask the server without the client library."""
+    stack = settings.llama_stack
+    headers = {}
+    if stack.api_key:
+        headers["Authorization"] = f"Bearer {stack.api_key.get_secret_value()}"
+    base_url, transport = place_of(stack.url)
+    with translating():
+        async with httpx.AsyncClient(
+            base_url=base_url, timeout=_timeout(settings), headers=headers, transport=transport
+        ) as http:
+            return await http.get(path, follow_redirects=True)
 
 
 class _OpenApi(msgspec.Struct):
@@ -203,8 +224,10 @@ def translate(exc: Exception) -> StackError:
 
     The result never holds the text of ``exc``; raise it ``from exc``.
     """
-    if isinstance(exc.__cause__, httpx.TransportError):
-        exc = exc.__cause__  # the client wraps what httpx says when there was no answer
+    if isinstance(exc.__cause__, httpx.TransportError | StackError):
+        exc = exc.__cause__  # the client wraps what httpx or a hook says when there was no answer
+    if isinstance(exc, StackError):
+        return exc
     if isinstance(exc, httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ConnectError):
         return StackUnavailable()
     if isinstance(exc, httpx.TimeoutException):
@@ -230,6 +253,13 @@ def _of_client(exc: Exception) -> StackError:
     if isinstance(exc, APIStatusError):
         return meaning(exc.status_code, str(exc.body))
     return InvalidAgentResponse()
+
+
+def safe(identifier: str) -> str:
+    """Return an id that is to be a segment of a path; no server knows one that cannot be."""
+    if not _ID.fullmatch(identifier):
+        raise ConversationLost
+    return identifier
 
 
 class Reported(Exception):

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-from agent.errors import StackError, StackUnavailable
+from agent.errors import StackError, StackUnavailable, TurnFailed
 from agent.stacks.mcp_headers import (
     CLIENT,
     OAUTH,
@@ -19,6 +19,7 @@ from agent.stacks.mcp_headers import (
     headers_of,
     is_left_out,
     is_lost,
+    secrets_of,
     takes,
 )
 from agent.stacks.turn import AuthRequired
@@ -142,9 +143,14 @@ def is_usable(server: McpServer, credentials: Credentials) -> bool:
 async def usable(servers: Iterable[McpServer], credentials: Credentials) -> list[McpServer]:
     """Return the servers that the caller of a turn can use, for stacks that run tools elsewhere.
 
-    Raises ``CredentialsNeeded``, also for one that wants an OAuth token which did not come.
+    One whose file with credentials cannot be read now is left out, as LCS does. Raises
+    ``CredentialsNeeded``, also for one that wants an OAuth token which did not come.
     """
-    found = [server for server in servers if is_usable(server, credentials)]
+    found = [
+        server
+        for server in servers
+        if is_usable(server, credentials) and await _is_readable(server)
+    ]
     asked = [server for server in found if _has_no_token(server, credentials)]
     if asked and (needed := await refusing(asked, credentials)):
         raise needed
@@ -181,6 +187,15 @@ async def _refuses(
             return refusal(server, answer.headers, shown) if refuses else None
     except (StackError, httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
+
+
+async def _is_readable(server: McpServer) -> bool:
+    try:
+        await secrets_of(server)
+    except TurnFailed as exc:
+        logger.warning("Tools of %s are left out of a turn: %s", server.name, exc.message)
+        return False
+    return True
 
 
 def _has_no_token(server: McpServer, credentials: Credentials) -> bool:

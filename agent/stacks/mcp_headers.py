@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -60,12 +61,12 @@ def is_lost(server: McpServer, credentials: Credentials) -> bool:
 
 async def headers_of(server: McpServer, credentials: Credentials) -> dict[str, str]:
     """Return the headers for a server, files read anew each time; raises ``TurnFailed``."""
-    read = {
-        header: await _secret(source, server.name)
-        for header, source in server.authorization_headers.items()
-        if source not in _CALLERS
-    }
-    return read | callers_headers(server, credentials)
+    return await secrets_of(server) | callers_headers(server, credentials)
+
+
+async def secrets_of(server: McpServer) -> dict[str, str]:
+    """Return the headers for a server that are in files; raises ``TurnFailed``."""
+    return {header: await _secret(path, server.name) for header, path in _files_of(server).items()}
 
 
 def doubts(settings: Settings) -> list[str]:
@@ -82,7 +83,28 @@ def doubts(settings: Settings) -> list[str]:
                 f"mcp_servers[{index}]: credentials for {server.name} are sent without encryption: "
                 "its URL is http://"
             )
+        said += (
+            f"mcp_servers[{index}]: the file for {header} cannot be read, and as long as that is so "
+            f"the tools of {server.name} are left out"
+            for header, path in _files_of(server).items()
+            if not _is_there(path)
+        )
     return said
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return os.access(path, os.R_OK)
+    except ValueError:  # a null byte
+        return False
+
+
+def _files_of(server: McpServer) -> dict[str, str]:
+    return {
+        header: source
+        for header, source in server.authorization_headers.items()
+        if source not in _CALLERS
+    }
 
 
 async def _secret(path: str, server: str) -> str:

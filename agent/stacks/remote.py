@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from agent.settings import Settings
     from agent.stacks.base import Model, Stack
-    from agent.stacks.turn import Json, Owner, TurnCompleted, TurnEvent, TurnRequest
+    from agent.stacks.turn import (
+        Inference,
+        Inferred,
+        Json,
+        Owner,
+        TurnCompleted,
+        TurnEvent,
+        TurnRequest,
+    )
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +91,18 @@ class RemoteStack:
     async def outcome(self, conversation_id: str, turn_id: str) -> TurnCompleted | None:
         """See ``Stack``."""
         return await (await self.found()).outcome(conversation_id, turn_id)
+
+    async def infer(self, request: Inference) -> Inferred:
+        """See ``Stack``."""
+        return await (await self.found()).infer(request)
+
+    async def topic_of(self, question: str, owner: Owner, model: str | None = None) -> Inferred:
+        """See ``Stack``."""
+        return await (await self.found()).topic_of(question, owner, model)
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """See ``Stack``."""
+        await (await self.found()).delete_conversation(conversation_id)
 
     async def models(self) -> Sequence[Model]:
         """See ``Stack``."""

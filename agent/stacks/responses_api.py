@@ -14,12 +14,13 @@ import anyio
 import httpx
 
 from agent.errors import InvalidAgentResponse, ModelNotFound, StackError, TurnFailed
-from agent.stacks.base import Model
-from agent.stacks.catalogue import LlamaStackCatalogue
-from agent.stacks.client import ConversationLost, translating
+from agent.stacks import single_turn
+from agent.stacks.catalogue import NOT_SERVED, LlamaStackCatalogue, answer_as, answered
+from agent.stacks.client import ConversationLost, safe, translating
 from agent.stacks.mcp_access import CredentialsNeeded, forgetting, refusing, usable
 from agent.stacks.responses_api_events import Translation
 from agent.stacks.responses_api_request import (
+    after,
     answers_of,
     asks_of,
     body_of,
@@ -28,34 +29,43 @@ from agent.stacks.responses_api_request import (
     shown_in,
     unusable_toolgroups,
 )
+from agent.stacks.responses_api_shields import explaining_guardrails, look_at
 from agent.stacks.responses_api_wire import (
+    Conversation,
     Response,
     answer_of,
     decode,
     question_of,
     refusal_of,
 )
-from agent.stacks.turn import Failed, Json, TextDelta, TurnCompleted
+from agent.stacks.solr import with_documents
+from agent.stacks.turn import Failed, Json, Rejected, TextDelta, TurnCompleted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from llama_stack_client import AsyncStream
+    from llama_stack_client import AsyncLlamaStackClient, AsyncStream
 
     from agent.settings import Settings
-    from agent.stacks.turn import Credentials, Owner, TurnEvent, TurnRequest
+    from agent.stacks.offered import Offer
+    from agent.stacks.turn import (
+        Credentials,
+        Inference,
+        Inferred,
+        Owner,
+        TurnEvent,
+        TurnRequest,
+    )
 
 _log = logging.getLogger(__name__)
 
-_ID = re.compile(r"[\w-]+", re.ASCII)  # ids become segments of a path
-_CONVERSATION = re.compile(r"conv_\w+", re.ASCII)
-_NOT_SERVED = (404, 405, 501)
+CONVERSATION = re.compile(r"conv_\w+", re.ASCII)
 
 
 class ResponsesApiStack(LlamaStackCatalogue):
     """Runs turns on the Responses API of a Llama Stack or OGX server.
 
-    The shields of the settings become guardrails. On a server that has no guardrails a turn fails:
+    Shields that the settings name become guardrails. On a server that has no guardrails a turn fails:
     to go on without a shield that is configured is not for this stack to decide.
     """
 
@@ -67,6 +77,10 @@ class ResponsesApiStack(LlamaStackCatalogue):
         super().__init__(settings)
         self._model: str | None = None
 
+    def use(self, client: AsyncLlamaStackClient, offer: Offer) -> None:
+        """Take what is of another stack in place of ``open``; that one closes the client."""
+        self._client, self.offer = client, offer
+
     @override
     async def open(self) -> None:
         """Build the client; the model is found when it is first needed, the server may be down."""
@@ -77,28 +91,73 @@ class ResponsesApiStack(LlamaStackCatalogue):
     @override
     async def start_conversation(self, owner: Owner) -> str:
         """Return the id of a new conversation of the server."""
-        with translating():
-            return (await self.client.conversations.create()).id
+        call = self.client.conversations.with_raw_response.create()
+        return (await answer_as(Conversation, call)).id
 
     @override
-    async def turn(self, request: TurnRequest) -> AsyncIterator[TurnEvent]:
+    async def turn(self, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
         """Run one response; closing the iterator closes its stream, which stops it."""
-        if not _CONVERSATION.fullmatch(request.conversation_id):
+        async with aclosing(self.turn_after((), request)) as events:
+            async for event in events:
+                yield event
+
+    async def turn_after(
+        self, history: Sequence[Json], request: TurnRequest
+    ) -> AsyncGenerator[TurnEvent]:
+        """Run one response, with ``history`` as the messages that the conversation does not have yet."""
+        if not CONVERSATION.fullmatch(request.conversation_id):
             raise ConversationLost  # an id of another stack, which this server never knew
-        body = body_of(self.settings, request, request.model or await self._default_model())
-        body["input"] = await self._input(request)
+        request, cited = await with_documents(self.client, self.settings, request)
+        for citation in cited:
+            yield citation
+        async with aclosing(self._run(history, request)) as events:
+            async for event in events:
+                yield event
+
+    @override
+    async def infer(self, request: Inference) -> Inferred:
+        """Run a response that the server does not keep, outside of any conversation."""
+        return await single_turn.answer_of(self._run((), single_turn.request_for(request, "")))
+
+    async def _run(
+        self, history: Sequence[Json], request: TurnRequest
+    ) -> AsyncGenerator[TurnEvent]:
+        await self.check_shields(request.options.shields or ())
+        offered = await self.offer.to(request.options)
+        body = body_of(self.settings, request, await self._model_of(request), offered)
+        given = await self._input(request)
         try:
-            servers = await usable(self.settings.mcp_servers, request.credentials)
+            body["tools"] += await self._mcp_tools(request)
         except CredentialsNeeded as exc:
             yield exc.event
             return
-        body["tools"] += await mcp_tools(self.settings, servers, request.credentials)
+        async with aclosing(look_at(self.client, body, offered.shields, given)) as looks:
+            async for event in looks:
+                yield event
+                if isinstance(event, Rejected):
+                    return
+        body["input"] = after(history, given)
+        async with aclosing(self._respond_until_answered(body, request.credentials)) as events:
+            async for event in events:
+                yield event
+
+    async def _mcp_tools(self, request: TurnRequest) -> list[Json]:
+        if request.options.no_tools:
+            return []
+        servers = await usable(self.settings.mcp_servers, request.credentials)
+        return await mcp_tools(self.settings, servers, request.credentials)
+
+    async def _respond_until_answered(
+        self, body: dict[str, Json], credentials: Credentials
+    ) -> AsyncGenerator[TurnEvent]:
+        """Run responses until all that the caller need not approve is approved."""
+        name = await self.qualified(body["model"])
         asks = asks_of(self.settings)
         said: list[str] = []
         for _ in range(self.settings.agent.max_infer_iters):
-            translation = Translation(asks)
+            translation = Translation(asks, name)
             before = "".join(said)
-            async with aclosing(self._respond(body, translation, request.credentials)) as events:
+            async with aclosing(self._respond(body, translation, credentials)) as events:
                 async for event in events:
                     if isinstance(event, TextDelta):
                         said.append(event.text)
@@ -121,6 +180,7 @@ class ResponsesApiStack(LlamaStackCatalogue):
                 for event in translation.end():
                     yield event
         except StackError:
+            self.offer.forget()
             servers = self.settings.mcp_servers
             needed = translation.at_tool_server and await refusing(servers, credentials)
             if not needed:
@@ -149,7 +209,7 @@ class ResponsesApiStack(LlamaStackCatalogue):
         opening: Any = responses.create(
             model=body["model"], input=body["input"], stream=True, extra_body=rest
         )
-        with translating(), _explaining_guardrails(body):
+        with translating(), explaining_guardrails(body):
             async with opening as answer:
                 # plain JSON: the client's own models know only 0.3.5 and cost more than the rest
                 stream = await answer.parse(to=AsyncStream[object])
@@ -168,25 +228,29 @@ class ResponsesApiStack(LlamaStackCatalogue):
             async for _ in stream:
                 pass
 
-    async def _default_model(self) -> str:
+    async def _model_of(self, request: TurnRequest) -> str:
+        """Return the id of the model: that of the message must be served, that of the settings may be."""
+        if request.model is not None:
+            return (await self.model_named(request.model)).identifier
         inference = self.settings.inference
         if model := inference.default_model:
             provider = f"{inference.default_provider}/" if inference.default_provider else ""
-            return model if model.startswith(provider) else provider + model
+            named = model if model.startswith(provider) else provider + model
+            return await self.identifier_of(named)
         if self._model is None:
-            llms = [model for model in await self.models() if model.model_type == "llm"]
-            if not llms:
+            served = await self.language_models()
+            if not served:
                 raise ModelNotFound("The stack behind this agent serves no language model.")
-            self._model = llms[0].identifier
+            self._model = served[0]
         return self._model
 
     @contextmanager
     def _forgetting_model(self) -> Iterator[None]:
-        """Look for another model once the one that was found is gone."""
+        """Look again for models once the one that was found is gone."""
         try:
             yield
         except ModelNotFound:
-            self._model = None
+            self._model, self._known = None, ()
             raise
 
     @override
@@ -196,9 +260,9 @@ class ResponsesApiStack(LlamaStackCatalogue):
 
         with translating():
             try:
-                await self.client.post(f"/v1/responses/{_safe(turn_id)}/cancel", cast_to=object)
+                await self.client.post(f"/v1/responses/{safe(turn_id)}/cancel", cast_to=object)
             except APIStatusError as exc:
-                if exc.status_code not in (*_NOT_SERVED, 409):
+                if exc.status_code not in (*NOT_SERVED, 409):
                     raise
 
     @override
@@ -214,31 +278,18 @@ class ResponsesApiStack(LlamaStackCatalogue):
     async def _retrieve(self, turn_id: str) -> Response | None:
         try:
             with translating():
-                answer = await self.client.responses.with_raw_response.retrieve(_safe(turn_id))
+                answer = await self.client.responses.with_raw_response.retrieve(safe(turn_id))
                 return decode(await answer.json(), Response)
         except ConversationLost:  # what a response that is not found means as well
             return None
 
     @override
-    async def models(self) -> Sequence[Model]:
-        """Return all models, embedding models too."""
-        with translating():
-            return [_model(model.to_dict()) for model in await self.client.models.list()]
-
-    @override
-    async def shields(self) -> Sequence[Json]:
-        """Return the shields as the server describes them; OGX has none."""
-        return await _if_served(super().shields())
-
-    @override
-    async def tools(self) -> Sequence[Json]:
-        """Return the tools of all tool groups as the server describes them."""
-        return await _if_served(super().tools())
-
-    @override
-    async def vector_stores(self) -> Sequence[Json]:
-        """Return the vector stores as the server describes them."""
-        return await _if_served(super().vector_stores())
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Delete the conversation of the server; what is of another stack was never there."""
+        if not CONVERSATION.fullmatch(conversation_id):
+            return
+        with suppress(ConversationLost):
+            await answered(self.client.conversations.with_raw_response.delete(conversation_id))
 
 
 def _after(before: str, event: TurnEvent) -> TurnEvent:
@@ -246,43 +297,3 @@ def _after(before: str, event: TurnEvent) -> TurnEvent:
     if isinstance(event, TurnCompleted) and event.text is not None:
         return TurnCompleted(event.stop_reason, before + event.text)
     return event
-
-
-@contextmanager
-def _explaining_guardrails(body: dict[str, Json]) -> Iterator[None]:
-    from llama_stack_client import BadRequestError
-
-    try:
-        yield
-    except BadRequestError as exc:
-        if "guardrails" in body and "guardrails" in str(exc.body):
-            raise TurnFailed("Llama Stack cannot apply the shields of this agent.") from exc
-        raise
-
-
-async def _if_served(listing: Awaitable[Sequence[Json]]) -> Sequence[Json]:
-    try:
-        return await listing
-    except StackError as exc:
-        if getattr(exc.__cause__, "status_code", None) in _NOT_SERVED:
-            return []
-        raise
-
-
-def _safe(turn_id: str) -> str:
-    if not _ID.fullmatch(turn_id):
-        raise ConversationLost
-    return turn_id
-
-
-def _model(row: dict[str, Json]) -> Model:
-    """Read a model: 0.3.5 has everything at the top, later servers most in ``custom_metadata``."""
-    custom = row.get("custom_metadata")
-    about = custom if isinstance(custom, dict) else row
-    metadata = row.get("metadata") if about is row else about
-    return Model(
-        identifier=str(row.get("identifier") or row.get("id") or ""),
-        provider_id=str(about.get("provider_id") or row.get("owned_by") or ""),
-        model_type=str(about.get("model_type") or about.get("api_model_type") or "llm"),
-        metadata=metadata if isinstance(metadata, dict) else {},
-    )

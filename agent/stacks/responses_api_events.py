@@ -10,17 +10,19 @@ import logging
 from typing import TYPE_CHECKING
 
 from agent.errors import InvalidAgentResponse, TurnFailed
+from agent.stacks.responses_api_steps import (
+    asked,
+    citation_of_annotation,
+    citation_of_result,
+    outcome,
+)
 from agent.stacks.responses_api_wire import (
     OutputItem,
     Response,
     answer_of,
-    asked,
-    citation_of_annotation,
-    citation_of_result,
     decode,
     incomplete,
     objects,
-    outcome,
     parts_of,
     question_of,
     refusal_of,
@@ -51,7 +53,7 @@ _FINAL = ("response.completed", "response.incomplete", "response.failed")
 # What an output item is to the caller: the kind of a step, and its name when the item has none.
 _STEPS = {
     "mcp_call": ("tool_execution", ""),
-    "mcp_list_tools": ("tool_execution", "mcp_list_tools"),
+    "mcp_list_tools": ("tool_listing", ""),
     "web_search_call": ("tool_execution", "web_search"),
     "file_search_call": ("memory_retrieval", "file_search"),
     "reasoning": ("inference", "reasoning"),
@@ -61,11 +63,15 @@ _STEPS = {
 class Translation:
     """The translation of one stream: ``read`` every event, then ``end``.
 
-    ``asks`` tells whether the caller is to approve the call of an approval request.
+    ``asks`` tells whether the caller is to approve the call of an approval request; ``model`` is what
+    answers, as ``provider/model``.
     """
 
-    def __init__(self, asks: Callable[[OutputItem], bool] = lambda _: True) -> None:
+    def __init__(
+        self, asks: Callable[[OutputItem], bool] = lambda _: True, model: str | None = None
+    ) -> None:
         self._asks = asks
+        self._model = model
         self._last_kind = ""
         self._turn_id: str | None = None
         self._heard = False
@@ -107,7 +113,7 @@ class Translation:
             yield from self._begin(decode(wire.get("response"), Response))
         elif kind in ("response.output_item.added", "response.output_item.done"):
             item = decode(wire.get("item"), OutputItem)
-            yield from self._start(item) if kind.endswith("added") else self._finish(item)
+            yield from self._announce(item) if kind.endswith("added") else self._finish(item)
         else:
             yield from self._read_piece(kind, wire)
 
@@ -158,12 +164,18 @@ class Translation:
     def _begin(self, response: Response) -> Iterator[TurnEvent]:
         if self._turn_id is None:
             self._turn_id = response.id
-            yield TurnStarted(response.id)
+            yield TurnStarted(response.id, self._model)
 
     def _text(self, delta: str) -> Iterator[TurnEvent]:
         if delta:
             self._heard = True
             yield TextDelta(delta)
+
+    def _announce(self, item: OutputItem) -> Iterator[TurnEvent]:
+        if (
+            item.type != "file_search_call" or item.queries
+        ):  # else what is looked for is not known yet
+            yield from self._start(item)
 
     def _start(self, item: OutputItem) -> Iterator[TurnEvent]:
         key = item.id or ""
@@ -171,8 +183,7 @@ class Translation:
             return
         self._started.add(key)
         item.arguments = item.arguments or self._arguments.pop(key, "")
-        kind, name = _STEPS[item.type]
-        yield StepStarted(kind, name or item.name, asked(item))
+        yield StepStarted(*_step(item), asked(item))
 
     def _finish(self, item: OutputItem) -> Iterator[TurnEvent]:
         for part in parts_of(item):
@@ -183,8 +194,7 @@ class Translation:
             return
         yield from self._start(item)
         self._ended.add(key)
-        kind, name = _STEPS[item.type]
-        yield StepEnded(kind, name or item.name, asked(item) | outcome(item))
+        yield StepEnded(*_step(item), outcome(item))
         for result in objects(item.results):
             yield from self._cite(citation_of_result(result))
 
@@ -195,3 +205,9 @@ class Translation:
         if not repeated and len(self._cited) < _CITATIONS:
             self._cited.add(key)
             yield citation
+
+
+def _step(item: OutputItem) -> tuple[str, str]:
+    """Give the kind of a step and its name: that of the tool, or of the server whose tools are listed."""
+    kind, name = _STEPS[item.type]
+    return kind, name or item.name or (item.server_label or "")

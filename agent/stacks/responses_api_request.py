@@ -12,6 +12,7 @@ import msgspec
 
 from agent.errors import ContentTypeNotSupported, InvalidParams
 from agent.stacks.mcp_headers import headers_of
+from agent.stacks.offered import NOTHING
 from agent.stacks.response_format import response_format
 from agent.stacks.responses_api_wire import waits_for
 from agent.stacks.turn import Answer, ClientTool, DataPart, FilePart, Json, Part, TextPart
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from agent.settings import Settings
     from agent.settings.lcs import McpServer
+    from agent.stacks.offered import Offered
     from agent.stacks.responses_api_wire import OutputItem, Response
     from agent.stacks.turn import Credentials, Resume, TurnRequest
 
@@ -28,28 +30,42 @@ type JsonObject = dict[str, Json]
 
 _TEXTS = ("application/json", "application/yaml", "application/x-yaml")
 _TEXT_SUFFIXES = ("+json", "+yaml")
-_RAG = ("builtin::rag", "builtin::file_search")  # 0.3 and later
+FILE_SEARCH_GROUPS = ("builtin::rag", "builtin::file_search")  # 0.3 and later
 _WEB_SEARCH = "builtin::websearch"
 _MCP = "mcp::"
 BY_VALUE = "This agent takes files by value, not by reference."
 
 
-def body_of(settings: Settings, request: TurnRequest, model: str) -> JsonObject:
-    """Build the body, without input and the tools of MCP servers; raises ``InvalidParams``."""
-    agent = settings.agent
-    shields = list(dict.fromkeys((*agent.input_shields, *agent.output_shields)))
+def body_of(
+    settings: Settings, request: TurnRequest, model: str, offered: Offered = NOTHING
+) -> JsonObject:
+    """Build the body, without input and the tools of MCP servers; raises ``InvalidParams``.
+
+    Without a conversation nothing of it is kept by the server. Of what is ``offered`` the stores are
+    searched; the shields are no guardrails, for those check answers too.
+    """
+    agent, options = settings.agent, request.options
+    instructions = options.instructions
     body: JsonObject = {
         "model": model,
-        "conversation": request.conversation_id,
-        "instructions": settings.instructions,
-        "tools": [*_search_tools(settings), *_function_tools(settings, request)],
+        "conversation": request.conversation_id or None,
+        "store": None if request.conversation_id else False,
+        "instructions": settings.instructions if instructions is None else instructions,
+        "tools": [] if options.no_tools else _tools(settings, request, offered.stores),
         "max_infer_iters": agent.max_infer_iters,
         "max_output_tokens": agent.max_tokens,
         "temperature": agent.temperature,
-        "guardrails": shields or None,
+        "guardrails": shields_of(settings, request) or None,
         "text": _text(request.metadata),
     }
     return {key: value for key, value in body.items() if value is not None}
+
+
+def shields_of(settings: Settings, request: TurnRequest) -> list[str]:
+    """Return the shields of a turn: guardrails check both the message and the answer."""
+    agent, chosen = settings.agent, request.options.shields
+    configured = (*(agent.input_shields or ()), *agent.output_shields)
+    return list(dict.fromkeys(configured if chosen is None else chosen))
 
 
 def input_of(parts: Sequence[Part]) -> Json:
@@ -59,6 +75,15 @@ def input_of(parts: Sequence[Part]) -> Json:
         # as one text: Llama Stack drops a message in a list that repeats the one before it
         return "\n\n".join(item["text"] for item in content)
     return [{"type": "message", "role": "user", "content": content}]
+
+
+def after(history: Sequence[JsonObject], given: Json) -> Json:
+    """Put the messages of a conversation that the server does not know before an input."""
+    if not history:
+        return given
+    if isinstance(given, str):
+        given = [{"type": "message", "role": "user", "content": given}]
+    return [*history, *given]
 
 
 def asks_of(settings: Settings) -> Callable[[OutputItem], bool]:
@@ -179,15 +204,25 @@ def _function_tools(settings: Settings, request: TurnRequest) -> Iterator[JsonOb
         }
 
 
-def _search_tools(settings: Settings) -> list[JsonObject]:
-    tools = (_search_tool(name, args) for name, args in _toolgroups(settings))
-    return [tool for tool in tools if tool]
+def _tools(settings: Settings, request: TurnRequest, offered: Sequence[str]) -> list[JsonObject]:
+    stores = request.options.vector_store_ids
+    searched = offered if stores is None else stores
+    search = [_file_search(searched)] if searched else []
+    for name, args in _toolgroups(settings):
+        tool = _search_tool(name, args)
+        if tool and (stores is None or tool["type"] != "file_search"):
+            search.append(tool)
+    return [*search, *_function_tools(settings, request)]
+
+
+def _file_search(stores: Sequence[str]) -> JsonObject:
+    return {"type": "file_search", "vector_store_ids": list(stores)}
 
 
 def _search_tool(name: str, args: JsonObject) -> JsonObject | None:
     stores = args.get("vector_db_ids") or args.get("vector_store_ids")
-    if name in _RAG and isinstance(stores, list):
-        return {"type": "file_search", "vector_store_ids": stores}
+    if name in FILE_SEARCH_GROUPS and isinstance(stores, list):
+        return _file_search(stores)
     return {"type": "web_search"} if name == _WEB_SEARCH else None
 
 
@@ -203,7 +238,7 @@ def unusable_toolgroups(settings: Settings) -> list[str]:
 
 def _toolgroups(settings: Settings) -> Iterator[tuple[str, JsonObject]]:
     """Yield the tool groups by name, without the one tool that a name may select, and arguments."""
-    for group in settings.agent.toolgroups:
+    for group in settings.agent.toolgroups or ():
         name, args = (group, {}) if isinstance(group, str) else (group.name, group.args)
         yield name.partition("/")[0], args
 
@@ -231,7 +266,7 @@ async def _mcp_tool(settings: Settings, server: McpServer, credentials: Credenti
             headers[header] = value
     if headers:
         tool["headers"] = headers
-    if chosen := _chosen(settings.agent.toolgroups, server):
+    if chosen := _chosen(settings.agent.toolgroups or (), server):
         tool["allowed_tools"] = chosen
     return tool
 

@@ -12,18 +12,13 @@ import msgspec
 
 from agent.errors import InvalidAgentResponse, TurnFailed
 from agent.stacks.client import Reported, meaning
-from agent.stacks.turn import Citation, Failed, InputRequired, Json, TurnCompleted
+from agent.stacks.turn import Failed, InputRequired, Json, TurnCompleted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.errors import StackError
 
-SHOWN_CHARS = 4000
-"""How much of an argument list, a tool's output or a found text a caller is shown."""
-
-_SHOWN_TOOLS = 100  # names of one MCP server's tools
-_URI_ATTRIBUTES = ("doc_url", "docs_url", "url", "link")  # as LCS's documents are stored
 _CUT_OFF = ("length", "max_output_tokens")
 _STATUS_OF_CODE = {"invalid_prompt": 400, "rate_limit_exceeded": 429}
 _STATUS_IN_TEXT = re.compile(r"(\d{3}): ")
@@ -44,6 +39,7 @@ class OutputItem(msgspec.Struct):
 
     type: str
     id: str | None = None
+    status: str | None = None
     call_id: str | None = None
     name: str = ""
     server_label: str | None = None
@@ -62,6 +58,12 @@ class Tokens(msgspec.Struct):
 
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+class Conversation(msgspec.Struct):
+    """What is read of a conversation."""
+
+    id: str
 
 
 class Response(msgspec.Struct):
@@ -161,7 +163,7 @@ def _call(item: OutputItem) -> dict[str, Json]:
     return {
         "call_id": waits_for(item),
         "tool_name": item.name,
-        "arguments": _parsed(item.arguments),
+        "arguments": parsed(item.arguments),
     }
 
 
@@ -195,72 +197,9 @@ def objects(value: Json) -> Iterator[dict[str, Json]]:
         yield from (each for each in value if isinstance(each, dict))
 
 
-def asked(item: OutputItem) -> dict[str, Json]:
-    """Give what a step was asked to do, to be shown to the caller."""
-    shown: dict[str, Json] = {}
-    if item.id:
-        shown["call_id"] = item.id
-    if item.server_label:
-        shown["server_label"] = item.server_label
-    if item.arguments:
-        short = len(item.arguments) <= SHOWN_CHARS
-        shown["arguments"] = _parsed(item.arguments) if short else _shown(item.arguments)
-    return shown
-
-
-def outcome(item: OutputItem) -> dict[str, Json]:
-    """Give what came of a step, to be shown to the caller."""
-    shown: dict[str, Json] = {}
-    if item.error is not None:
-        shown["error"] = _shown(item.error)
-    if item.output is not None:
-        shown["result"] = _shown(item.output)
-    if item.type == "mcp_list_tools":
-        names = [str(tool.get("name", "")) for tool in objects(item.tools)]
-        shown["tools"] = names[:_SHOWN_TOOLS]
-    if item.type == "file_search_call":
-        queries = item.queries if isinstance(item.queries, list) else []
-        shown["queries"] = [_shown(query) for query in queries[:_SHOWN_TOOLS]]
-        shown["results"] = len(list(objects(item.results)))
-    if item.type == "reasoning":
-        thoughts = list(objects(item.summary)) or list(objects(item.content))
-        shown["text"] = _shown("\n".join(str(each.get("text", "")) for each in thoughts))
-    return shown
-
-
-def citation_of_result(result: dict[str, Json]) -> Citation:
-    """Read one result of a file search; what the file was stored with tells more than its id."""
-    about, score = result.get("attributes"), result.get("score")
-    about = about if isinstance(about, dict) else {}
-    title = about.get("title") or about.get("filename") or result.get("filename")
-    return Citation(
-        title=str(title or result.get("file_id") or ""),
-        uri=_optional(next((about[key] for key in _URI_ATTRIBUTES if about.get(key)), None)),
-        text=_shown(result.get("text", "")),
-        document_id=_optional(result.get("file_id")),
-        score=float(score) if isinstance(score, int | float) else None,
-    )
-
-
-def citation_of_annotation(annotation: dict[str, Json]) -> Citation:
-    """Read one annotation of an answer: a file, or a page of the web."""
-    url, file_id = _optional(annotation.get("url")), _optional(annotation.get("file_id"))
-    title = annotation.get("title") or annotation.get("filename") or url or file_id
-    return Citation(title=str(title or ""), uri=url, document_id=file_id)
-
-
-def _optional(value: Json) -> str | None:
-    return str(value) if value else None
-
-
-def _parsed(arguments: str) -> Json:
+def parsed(arguments: str) -> Json:
     """Arguments as the model meant them; its text where that is not JSON."""
     try:
         return msgspec.json.decode(arguments)
     except msgspec.DecodeError:
         return arguments
-
-
-def _shown(value: Json) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "…"

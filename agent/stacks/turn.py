@@ -94,6 +94,25 @@ class Credentials(msgspec.Struct, frozen=True):
 NO_CREDENTIALS = Credentials()
 
 
+class TurnOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one message wants otherwise than the settings; None leaves a thing as they have it.
+
+    ``instructions`` stand in for the system prompt. With ``no_tools`` there are no tools, no MCP servers
+    and no documents. ``vector_store_ids`` are the only stores that are searched; ``shields`` the only ones
+    that check the message, and the answer if the settings have shields for it. ``solr`` is Llama Stack's
+    filter of a Solr store.
+    """
+
+    instructions: str | None = None
+    no_tools: bool = False
+    vector_store_ids: tuple[str, ...] | None = None
+    shields: tuple[str, ...] | None = None
+    solr: dict[str, Json] | None = None
+
+
+AS_CONFIGURED = TurnOptions()
+
+
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a user, to be answered in a conversation.
 
@@ -115,12 +134,31 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     tools: tuple[ClientTool, ...] = ()
     credentials: Credentials = NO_CREDENTIALS
+    options: TurnOptions = AS_CONFIGURED
+
+
+class Inference(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a model, outside of any conversation: no tools, nothing is remembered."""
+
+    text: str
+    instructions: str
+    owner: Owner
+    model: str | None = None
+
+
+class Inferred(msgspec.Struct, frozen=True):
+    """What a model said to an ``Inference``, which of them (``provider/model``), and what it cost."""
+
+    text: str
+    model: str | None = None
+    usage: Usage | None = None
 
 
 class TurnStarted(msgspec.Struct, frozen=True):
-    """The stack knows the turn by this id."""
+    """The stack knows the turn by this id; ``model`` answers, as ``provider/model``."""
 
     turn_id: str
+    model: str | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -141,9 +179,12 @@ class ArtifactPart(msgspec.Struct, frozen=True):
 
 
 class StepStarted(msgspec.Struct, frozen=True):
-    """A step of the turn began. ``kind``: inference, tool_execution, shield_call, memory_retrieval.
+    """A step of the turn began.
 
-    ``name`` is the tool or shield, ``detail`` what may be shown to the caller: never a secret.
+    ``kind``: inference, tool_execution, tool_listing, shield_call, memory_retrieval. ``name`` is the tool,
+    the MCP server whose tools are listed, or the shield; ``detail`` is what may be shown to the caller:
+    never a secret. That of a tool call is ``{"call_id", "arguments", "type"}``, where ``type`` is the
+    Responses API's: mcp_call, file_search_call, web_search_call, function_call.
     """
 
     kind: str
@@ -152,7 +193,11 @@ class StepStarted(msgspec.Struct, frozen=True):
 
 
 class StepEnded(msgspec.Struct, frozen=True):
-    """A step of the turn ended; ``detail`` holds what came of it."""
+    """A step of the turn ended; ``detail`` holds what came of it.
+
+    That of a tool call is ``{"call_id", "result", "failed"}``, of a listing ``{"call_id", "tools"}``;
+    ``failed`` is there when it is true.
+    """
 
     kind: str
     name: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from agent.settings import Settings
     from agent.settings.access import Authentication
+
+logger = logging.getLogger(__name__)
 
 # What scripts may read of a response beside what CORS always lets them.
 EXPOSED = (
@@ -47,6 +50,7 @@ class Cors:
         )
         self._obeys_pages = not _shows_itself(settings.authentication)
         self._own = _origin(settings.service.public_url)
+        self._has_told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer preflight requests; refuse what only a page that is up to no good sends."""
@@ -55,12 +59,24 @@ class Cors:
         is_allowed = all(map(self._middleware.is_allowed_origin, origins))
         is_preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         if is_allowed or is_preflight:
+            if not is_allowed:
+                self._tell(origins)
             await self._middleware(scope, receive, send)
         elif self._is_foreign(scope["method"], origins, headers.get("host", "")):
+            self._tell(origins)
             text = "Pages of this origin may not change anything here; see service.cors"
             await problem(403, "PERMISSION_DENIED", text)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _tell(self, origins: list[str]) -> None:
+        """Say once what to do for pages that should get in: any page can ask, and without end."""
+        if not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "Pages of %.200r may not call; service.cors.allow_origins names those that may",
+                ", ".join(origins),
+            )
 
     def _is_foreign(self, method: str, origins: list[str], host: str) -> bool:
         """Whether a page of somebody else wants more than to read, which the browser prevents.

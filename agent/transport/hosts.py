@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,7 +12,6 @@ from agent.transport.security_headers import security_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from ipaddress import IPv4Address, IPv6Address
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,25 +19,22 @@ if TYPE_CHECKING:
 
 
 def with_known_hosts(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """Return ``app``, refusing unknown hosts where being on this machine is all that is asked of callers."""
-    host = settings.service.host
-    if knows_callers(settings.authentication) or not (is_loopback(host) or _is_any(host)):
+    """Return ``app``, refusing unknown hosts where being on this machine is all that is asked of callers.
+
+    Beyond loopback others call by whatever name they know it by, as LCS lets them.
+    """
+    if knows_callers(settings.authentication) or not is_loopback(settings.service.host):
         return app
     return _KnownHosts(app, settings)
 
 
 class _KnownHosts:
-    """Takes requests for loopback, ``service.host`` and the host of ``service.base_url`` alone.
-
-    A server on all addresses, as in a container, takes requests for any address as well: what has
-    come to mean another machine is always a name.
-    """
+    """Takes requests for loopback and the host of ``service.base_url`` alone."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         service = settings.service
         self._app = app
         self._own = urlsplit(service.public_url).hostname or ""
-        self._is_on_all = _is_any(service.host)
         # Looked up first; the names of loopback are many.
         self._known = {f"{name}:{service.port}".encode() for name in ("localhost", "127.0.0.1")}
         self._headers = {name.decode(): value.decode() for name, value in security_headers(service)}
@@ -58,18 +53,4 @@ class _KnownHosts:
             host = urlsplit(f"//{value.decode('ascii')}").hostname or ""
         except ValueError:
             return False
-        if is_loopback(host.removesuffix(".")) or host == self._own:
-            return True
-        return self._is_on_all and _address(host) is not None
-
-
-def _is_any(host: str) -> bool:
-    address = _address(host.removeprefix("[").removesuffix("]"))
-    return address is not None and address.is_unspecified
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
+        return is_loopback(host.removesuffix(".")) or host == self._own

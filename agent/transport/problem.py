@@ -1,7 +1,8 @@
-"""A refusal that is about the transport, as HTTP+JSON writes errors."""
+"""A refusal that is about the transport, as HTTP+JSON writes errors, and as REST does."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 def problem(
     code: int, status: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the response; ``status`` is a name of gRPC's."""
+    """Return the response; ``status`` is a name of gRPC's.
+
+    What the path is is not known yet, and so is not in whose words its callers read errors.
+    """
     error = {"code": code, "status": status, "message": message}
-    body = msgspec.json.encode({"error": error})
+    detail = {"response": HTTPStatus(code).phrase, "cause": message}
+    body = msgspec.json.encode({"error": error, "detail": detail})
     return Response(body, code, headers, "application/json")

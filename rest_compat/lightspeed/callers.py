@@ -1,9 +1,11 @@
 """Who calls a route, and whether they may: decided before anything of the request's body is read."""
 
 # Without ``annotations`` from the future: FastAPI reads those of its dependencies.
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, override
 
+import msgspec
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
@@ -16,12 +18,17 @@ from starlette.types import Message, Receive
 from agent.auth.access import check
 from agent.auth.gate import Gate
 from agent.caller import Caller
-from agent.errors import InvalidRequest
-from agent.rpc_body import check_values, read_body
+from agent.rpc_body import SMALL_BYTES, check_values, read_body
 from agent.service_parameters import headers_of, presented
-from agent.settings.access import ActionName
+from agent.settings.access import Action
 from agent.settings.own import Limits
 from rest_compat.problems import InvalidFields
+
+VALUES = 10_000
+"""Most values of a body, with the names of members: no request has use for more."""
+
+# Half of a surrogate pair, or of one that is whole: then the body is read once more.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 type Handler = Callable[[Request], Awaitable[Response]]
 
@@ -50,9 +57,13 @@ class Callers:
         self._gate = gate
         self._limits = limits
 
-    def router(self, tag: str, dependencies: Sequence[Depends] = ()) -> APIRouter:
-        """Return a router of routes that let callers in first."""
-        callers = self
+    def router(
+        self, tag: str, dependencies: Sequence[Depends] = (), *, takes_texts: bool = False
+    ) -> APIRouter:
+        """Return a router of routes that let callers in first; those that take texts read large bodies."""
+        callers, largest = self, self._limits.body_bytes
+        if not takes_texts:
+            largest = min(largest, SMALL_BYTES)
 
         class Guarded(APIRoute):
             @override
@@ -62,13 +73,13 @@ class Callers:
                 demands = [call for call in calls if isinstance(call, Known)]
 
                 async def guarded(request: Request) -> Response:
-                    return await callers.serve(request, demands, handle)
+                    return await callers.serve(request, demands, handle, largest)
 
                 return guarded
 
         return APIRouter(tags=[tag], dependencies=list(dependencies), route_class=Guarded)
 
-    def may(self, action: ActionName) -> Known:
+    def may(self, action: Action) -> Known:
         """Return a dependency: the caller, who must be allowed LCS's ``action``."""
         return Known(frozenset({action}))
 
@@ -76,13 +87,17 @@ class Callers:
         """Return a dependency: the caller, whatever they may do."""
         return Known()
 
-    async def serve(self, request: Request, demands: Sequence[Known], handle: Handler) -> Response:
+    async def serve(
+        self, request: Request, demands: Sequence[Known], handle: Handler, largest: int
+    ) -> Response:
         """Let the caller in if that is demanded, read the body, and handle the request.
+
+        A body has ``largest`` bytes at most.
 
         The audit log tells of the route, with the ids in its path, and how it ended.
         """
         if not demands:
-            return await self._handled(request, handle)
+            return await self._handled(request, handle, largest)
         headers = headers_of(request.scope)
         known = await self._gate.caller(presented(request.scope, headers))
         route = f"{request.method} {request.scope['route'].path}"
@@ -93,12 +108,17 @@ class Callers:
                 if demand.needed is not None:
                     check(recorded, demand.needed)
             request.state.caller = recorded
-            return await self._handled(request, handle)
+            return await self._handled(request, handle, largest)
 
-    async def _handled(self, request: Request, handle: Handler) -> Response:
+    async def _handled(self, request: Request, handle: Handler, largest: int) -> Response:
         announced = request.headers.get("content-length")
-        body = await read_body(request.receive, self._limits.body_bytes, announced)
-        check_values(body, self._limits.body_values)
+        body = await read_body(request.receive, largest, announced)
+        is_read = getattr(request.scope["route"], "body_field", None) is not None
+        if is_read:
+            _check_encoding(body)
+        check_values(body, min(self._limits.body_values, VALUES))
+        if is_read:
+            _check_text(body)
         try:
             return await handle(Request(request.scope, _again(body, request.receive)))
         except RequestValidationError as exc:
@@ -107,7 +127,36 @@ class Callers:
             if exc.status_code != 400:
                 raise
             # FastAPI's, of a body that is not even text.
-            raise InvalidRequest("The body cannot be read") from exc
+            raise _no_json() from exc
+
+
+def _check_encoding(body: bytes) -> None:
+    """Raise what FastAPI does of a body that is no JSON: Python reads UTF-16 and UTF-32 as well.
+
+    It tells them by their zeros, of which JSON in UTF-8 has none.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError as exc:
+        raise _no_json() from exc
+    if b"\0" in body:
+        raise _no_json()
+
+
+def _check_text(body: bytes) -> None:
+    """Raise what FastAPI does of a body that is no JSON: it takes half a surrogate pair for text."""
+    if _HALF.search(body) is None:
+        return
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise _no_json() from exc
+
+
+def _no_json() -> InvalidFields:
+    """Return what FastAPI says of a body that is text, and no JSON."""
+    problem = {"loc": ("body",), "msg": "JSON decode error", "type": "json_invalid"}
+    return InvalidFields(RequestValidationError([problem]))
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

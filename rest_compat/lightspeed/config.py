@@ -6,6 +6,9 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from agent.settings import Settings
+from agent.settings.databases import DEFAULT_STATE, A2AState, ConversationCache, SQLite
+from agent.settings.document import read_document
+from agent.settings.lcs import Customization
 from agent.transport.cors import allowed_origins
 from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.configuration import Configuration
@@ -47,7 +50,33 @@ def make_config(settings: Settings, callers: Callers) -> APIRouter:
 
 
 def configuration_of(settings: Settings) -> Configuration:
-    """Return what is shown of the settings; of origins, which LCS always names, those in effect."""
+    """Return what is shown of the settings, with what is in effect where LCS always says that.
+
+    These are the origins, the agent card that a file holds, and the database of the conversation cache.
+    """
     cors = settings.service.cors.model_copy(update={"allow_origins": allowed_origins(settings)})
-    service = settings.service.model_copy(update={"cors": cors})
-    return Configuration.model_validate(settings.model_copy(update={"service": service}))
+    in_effect = {
+        "service": settings.service.model_copy(update={"cors": cors}),
+        "customization": _with_card(settings.customization),
+        "conversation_cache": _with_database(settings.conversation_cache, settings.state),
+    }
+    return Configuration.model_validate(settings.model_copy(update=in_effect))
+
+
+def _with_card(custom: Customization) -> Customization:
+    if custom.agent_card_path is None:
+        return custom
+    card = read_document(custom.agent_card_path)
+    return custom.model_copy(update={"agent_card_config": card})
+
+
+def _with_database(cache: ConversationCache, state: A2AState) -> ConversationCache:
+    """Say in LCS's words what we call ``state``."""
+    if cache.type != "state":
+        return cache
+    if state.postgres is not None:
+        return ConversationCache(type="postgres", postgres=state.postgres)
+    if state.memory:
+        return cache.model_copy(update={"type": "memory"})
+    file = state.sqlite or SQLite(db_path=DEFAULT_STATE)
+    return ConversationCache(type="sqlite", sqlite=file)

@@ -7,7 +7,7 @@ what is new to the settings may be a secret. Models have LCS's names and default
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
 from rest_compat.lightspeed.configuration_access import (
     AuthenticationConfiguration,
@@ -16,10 +16,14 @@ from rest_compat.lightspeed.configuration_access import (
 from rest_compat.lightspeed.shown import (
     AnyPath,
     FilePath,
+    FullUrl,
     Json,
+    NotNegative,
     PathlessUrl,
+    Positive,
     Shown,
     Source,
+    Text,
     Url,
 )
 
@@ -45,10 +49,10 @@ class ServiceConfiguration(Shown):
     """The HTTP server."""
 
     host: str = "localhost"
-    port: int = 8080
+    port: Positive = 8080
     base_url: Url | None = None
     auth_enabled: bool = False
-    workers: int = 1
+    workers: Positive = 1
     color_log: bool = True
     access_log: bool = True
     tls_config: TLSConfiguration = TLSConfiguration()
@@ -59,11 +63,11 @@ class ServiceConfiguration(Shown):
 class LlamaStackConfiguration(Shown):
     """The Llama Stack that runs the turns."""
 
-    url: Url | None = None
+    url: FullUrl | None = None
     api_key: SecretStr | None = None
     use_as_library_client: bool | None = None
     library_client_config_path: AnyPath | None = None
-    timeout: int = 180
+    timeout: Positive = 180
 
 
 class UserDataCollection(Shown):
@@ -85,7 +89,7 @@ class PostgreSQLDatabaseConfiguration(Shown):
     """A database on a server."""
 
     host: str = "localhost"
-    port: int = 5432
+    port: Positive = 5432
     db: str
     user: str
     password: SecretStr
@@ -115,11 +119,14 @@ class ModelContextProtocolServer(Shown):
     provider_id: str = "model-context-protocol"
     url: PathlessUrl
     authorization_headers: dict[str, Source] = Field(default_factory=dict)
-    timeout: int | None = None
+    timeout: Positive | None = None
 
 
 class CustomProfile(Shown):
     """Prompts by name from a Python module."""
+
+    # The one section that LCS leaves open.
+    model_config = ConfigDict(extra="ignore")
 
     path: AnyPath
     prompts: dict[str, str] = Field(default_factory=dict)
@@ -148,7 +155,7 @@ class InferenceConfiguration(Shown):
 class InMemoryCacheConfig(Shown):
     """A cache that is lost with the process."""
 
-    max_entries: int
+    max_entries: Positive
 
 
 class ConversationHistoryConfiguration(Shown):
@@ -163,11 +170,11 @@ class ConversationHistoryConfiguration(Shown):
 class ByokRag(Shown):
     """A vector database of the user's own documents."""
 
-    rag_id: str
-    rag_type: str = "inline::faiss"
-    embedding_model: str = "sentence-transformers/all-mpnet-base-v2"
-    embedding_dimension: int = 768
-    vector_db_id: str
+    rag_id: Text
+    rag_type: Text = "inline::faiss"
+    embedding_model: Text = "sentence-transformers/all-mpnet-base-v2"
+    embedding_dimension: Positive = 768
+    vector_db_id: Text
     db_path: FilePath
 
 
@@ -176,17 +183,17 @@ class QuotaLimiterConfiguration(Shown):
 
     type: Literal["user_limiter", "cluster_limiter"]
     name: str
-    initial_quota: int
-    quota_increase: int
+    initial_quota: NotNegative
+    quota_increase: NotNegative
     period: str
 
 
 class QuotaSchedulerConfiguration(Shown):
     """When quotas are looked at."""
 
-    period: int = 1
-    database_reconnection_count: int = 10
-    database_reconnection_delay: int = 1
+    period: Positive = 1
+    database_reconnection_count: Positive = 10
+    database_reconnection_delay: Positive = 1
 
 
 class QuotaHandlersConfiguration(_Databases):
@@ -214,7 +221,7 @@ class SplunkConfiguration(Shown):
     token_path: FilePath | None = None
     index: str | None = None
     source: str = "lightspeed-stack"
-    timeout: int = 5
+    timeout: Positive = 5
     verify_ssl: bool = True
 
 

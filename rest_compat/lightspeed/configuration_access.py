@@ -2,17 +2,17 @@
 
 from typing import Any, Literal
 
-from pydantic import SecretStr
+from agent.settings.access import Action
+from rest_compat.lightspeed.shown import FilePath, FullUrl, Secret, Shown
 
-from agent.settings.access import ActionName
-from rest_compat.lightspeed.shown import FilePath, Shown, Url
+type JsonPathOperator = Literal["equals", "contains", "in", "match"]
 
 
 class JwtRoleRule(Shown):
     """Gives roles to tokens whose claims fit."""
 
     jsonpath: str
-    operator: Literal["equals", "contains", "in", "match"]
+    operator: JsonPathOperator
     negate: bool = False
     value: Any
     roles: tuple[str, ...]
@@ -29,14 +29,14 @@ class JwtConfiguration(Shown):
 class JwkConfiguration(Shown):
     """Where the keys are that tokens are checked with."""
 
-    url: Url
+    url: FullUrl
     jwt_configuration: JwtConfiguration = JwtConfiguration()
 
 
 class APIKeyTokenConfiguration(Shown):
     """The one key that callers show."""
 
-    api_key: SecretStr
+    api_key: Secret
 
 
 class RHIdentityConfiguration(Shown):
@@ -51,7 +51,7 @@ class AuthenticationConfiguration(Shown):
     module: str = "noop"
     skip_tls_verification: bool = False
     skip_for_health_probes: bool = False
-    k8s_cluster_api: Url | None = None
+    k8s_cluster_api: FullUrl | None = None
     k8s_ca_cert_path: FilePath | None = None
     jwk_config: JwkConfiguration | None = None
     api_key_config: APIKeyTokenConfiguration | None = None
@@ -62,7 +62,7 @@ class AccessRule(Shown):
     """What a role may do."""
 
     role: str
-    actions: tuple[ActionName, ...]
+    actions: tuple[Action, ...]
 
 
 class AuthorizationConfiguration(Shown):

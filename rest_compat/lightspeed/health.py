@@ -20,6 +20,8 @@ from rest_compat.lightspeed.responses import (
     DetailModel,
     succeeds,
 )
+from rest_compat.lightspeed.shared import Shared
+from rest_compat.problems import RETRY_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -68,24 +70,21 @@ class Providers:
         database: Database,
         patience: float = CHECK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``patience`` is in seconds, and so is what ``clock`` tells."""
+        """``patience`` is in seconds, and so is what ``clock`` tells.
+
+        ``is_stopping`` tells whether the server takes no more work.
+        """
+        self.is_stopping = is_stopping
         self._stack = stack
         self._database = database
         self._patience = patience
-        self._clock = clock
-        self._asked_at = 0.0
-        self._asking: asyncio.Task[list[ProviderHealthStatus]] | None = None
+        self._shared = Shared(self._ask, SHARED_SECONDS, clock)
 
     async def unhealthy(self) -> list[ProviderHealthStatus]:
         """Return those that are not well; who asks while others do, or soon after, shares the answer."""
-        now = self._clock()
-        asking = self._asking
-        if asking is None or (asking.done() and now - self._asked_at >= SHARED_SECONDS):
-            self._asked_at = now
-            asking = self._asking = asyncio.create_task(self._ask())
-        # Who goes away does not take the answer from the others.
-        return await asyncio.shield(asking)
+        return await self._shared.get()
 
     async def _ask(self) -> list[ProviderHealthStatus]:
         """Ask all of them at once."""
@@ -144,28 +143,35 @@ def make_health(settings: Settings, callers: Callers, providers: Providers) -> A
         | SERVICE_UNAVAILABLE,
     )
     async def readiness() -> Response:
-        """Ask the stack and the database whether turns can run."""
+        """Ask the stack and the database whether turns can run; a server that is stopping is not ready."""
+        if providers.is_stopping():
+            return _response(_not_ready(_STOPPING, "It takes no more work.", []), 503)
         unhealthy = await providers.unhealthy()
         if unhealthy:
-            return _response(_not_ready(unhealthy), 503)
+            return _response(_unwell(unhealthy), 503)
         return _response(ReadinessResponse(ready=True, reason=_ALL_WELL, providers=[]), 200)
 
     return router
 
 
 _ALL_WELL = "All providers are healthy"
+_STOPPING = "The server is stopping"
 
 
-def _not_ready(unhealthy: list[ProviderHealthStatus]) -> NotReady:
+def _unwell(unhealthy: list[ProviderHealthStatus]) -> NotReady:
     names = ", ".join(provider.provider_id for provider in unhealthy)
-    reason = f"Providers not healthy: {names}"
     cause = " ".join(f"{each.provider_id}: {each.message}" for each in unhealthy)
+    return _not_ready(f"Providers not healthy: {names}", cause, unhealthy)
+
+
+def _not_ready(reason: str, cause: str, unhealthy: list[ProviderHealthStatus]) -> NotReady:
     detail = DetailModel(response=reason, cause=cause)
     return NotReady(ready=False, reason=reason, providers=unhealthy, detail=detail)
 
 
 def _response(body: ReadinessResponse, status: int) -> Response:
-    return Response(body.model_dump_json(), status, media_type="application/json")
+    headers = {} if body.ready else {"Retry-After": str(RETRY_SECONDS)}
+    return Response(body.model_dump_json(), status, headers, media_type="application/json")
 
 
 def _ask(connection: Connection) -> None:

@@ -1,5 +1,7 @@
 """``/docs`` and ``/redoc``: the OpenAPI document as pages, whose scripts come from elsewhere."""
 
+from html import escape
+
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.requests import Request
@@ -19,6 +21,8 @@ POLICY = (
 def make_pages(title: str) -> APIRouter:
     """Return the routes of the pages."""
     router = APIRouter(include_in_schema=False)
+    # FastAPI writes it into the page as it is.
+    title = escape(title)
 
     @router.get("/docs")
     async def docs(request: Request) -> HTMLResponse:

@@ -155,7 +155,7 @@ async def test_citations_and_tool_results_are_artifacts(rpc: Wire, modes: list[s
             }
         ]
         assert results["parts"] == [
-            {"data": {"tool_results": [{"tool_name": "search", "result": {"hits": 3}}]}}
+            {"data": {"tool_results": [{"tool_name": "search", "result": {"hits": 3}, "round": 1}]}}
         ]
 
 

@@ -14,9 +14,10 @@ from a2a_state.journal import Journal
 from a2a_state.message_keys import MessageKeys
 from a2a_state.tables import tasks as task_table
 from a2a_state.tasks import Tasks
-from agent.app import make_quotas, make_service
 from agent.caller import Caller
 from agent.conversations import Conversations
+from agent.databases import make_quotas
+from agent.engine import make_service
 from agent.lease import Holder
 from agent.model import (
     GetRequest,
@@ -49,6 +50,22 @@ ANN = Caller("ann")
 LEASE_SECONDS = 0.6
 
 
+class Heard:
+    """Who is told of tasks that settle: those after a turn, and those that waited, in order."""
+
+    def __init__(self) -> None:
+        self.turns: list[tuple[Caller, Task]] = []
+        self.waits: list[tuple[Caller, Task]] = []
+
+    def turn_ended(self, caller: Caller, task: Task) -> None:
+        """Remember it."""
+        self.turns.append((caller, task))
+
+    def wait_ended(self, caller: Caller, task: Task) -> None:
+        """Remember it."""
+        self.waits.append((caller, task))
+
+
 class Engine:
     """One process, as far as tasks go."""
 
@@ -66,7 +83,14 @@ class Engine:
         self.stack = ScriptedStack(settings.model_copy(update={"name": name}))
         self.journal = Journal(database)
         self.holder = Holder(LEASE_SECONDS)
-        self.state = State(self.journal, Tasks(database), MessageKeys(database), self.holder)
+        self.heard = Heard()
+        self.state = State(
+            self.journal,
+            Tasks(database),
+            MessageKeys(database),
+            self.holder,
+            listeners=(self.heard,),
+        )
         self.conversations = Conversations(self.stack, "scripted", Contexts(database))
         push = Push(settings, database, self.state.tasks)
         hands_over = settings.a2a.recovery != "fail"

@@ -17,6 +17,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.fakes.responses import FakeResponses
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -58,6 +60,8 @@ class FakeLlamaStack:
         self.paths = ["/v1/models", "/v1alpha/agents"]
         self.page = 100
         self.status = "OK"
+        self.responses = FakeResponses()
+        """The Responses and Conversations APIs, which 0.3.5 has too."""
         self.gone = asyncio.Event()
         """Set when a client leaves a stream that waits."""
         self._api_key = api_key
@@ -80,11 +84,14 @@ class FakeLlamaStack:
             ("POST", "/v1/toolgroups", self._register_toolgroup),
             ("GET", "/v1alpha/agents", self._list_agents),
             ("POST", "/v1alpha/agents", self._create_agent),
+            ("GET", agent, self._get_agent),
             ("POST", agent + "/session", self._create_session),
             ("GET", session, self._get_session),
+            ("DELETE", session, self._delete_session),
             ("POST", session + "/turn", self._turn),
             ("GET", session + "/turn/{turn_id}", self._get_turn),
             ("POST", session + "/turn/{turn_id}/resume", self._turn),
+            *self.responses.endpoints,
         ]
         return Starlette(
             routes=[Route(path, self._seeing(call), methods=[verb]) for verb, path, call in routes]
@@ -116,6 +123,8 @@ class FakeLlamaStack:
                 return JSONResponse({"error": {"message": "Client version ..."}}, 426)
             if self._api_key and request.headers.get("authorization") != f"Bearer {self._api_key}":
                 return JSONResponse({"error": {"message": "Authentication required"}}, 401)
+            if request.url.path in self.responses.not_served:
+                return JSONResponse({"detail": "Not Found"}, 404)
             return await call(request)
 
         return endpoint
@@ -160,6 +169,17 @@ class FakeLlamaStack:
         config = request.state.body["agent_config"]
         self.agents[agent_id] = {"agent_id": agent_id, "agent_config": config}
         return JSONResponse({"agent_id": agent_id})
+
+    async def _get_agent(self, request: Request) -> Response:
+        if error := self._missing(request):
+            return JSONResponse({"detail": f"Invalid value: {error}"}, 400)
+        return JSONResponse(self.agents[request.path_params["agent_id"]])
+
+    async def _delete_session(self, request: Request) -> Response:
+        if error := self._missing(request):
+            return JSONResponse({"detail": f"Invalid value: {error}"}, 400)
+        del self.sessions[request.path_params["session_id"]]
+        return JSONResponse(None)
 
     async def _create_session(self, request: Request) -> Response:
         if error := self._missing(request):

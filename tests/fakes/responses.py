@@ -58,8 +58,17 @@ class FakeResponses:
         self.seen: list[Seen] = []
         self.responses: dict[str, Any] = {}
         self.models = [model("vllm/embed", "embedding"), model("vllm/small"), model("vllm/other")]
+        self.shields: list[Any] = [{"identifier": "guard", "type": "shield"}]
+        self.stores = ["vs_1"]
+        """The ids of the vector stores."""
+        self.conversations: dict[str, list[Any]] = {}
+        """What was said in each."""
         self.not_served: dict[str, int] = {}
         """Status by path, for what this server does not have."""
+        self.objects_to: str | None = None
+        """A word that shields object to; ``None`` for a server without an API to run them."""
+        self.found: Any = None
+        """What a search in the Solr store finds; ``None`` when there is no such store."""
         self.sent = asyncio.Event()
         """Set when a stream that lingers has sent everything."""
         self.release = asyncio.Event()
@@ -69,23 +78,35 @@ class FakeResponses:
     @property
     def app(self) -> Starlette:
         """The server."""
-        response = "/v1/responses/{response_id}"
         routes: list[tuple[str, str, Endpoint]] = [
             ("GET", "/v1/version", _constant({"version": "0.7.3"})),
             ("GET", "/v1/health", _constant({"status": "OK"})),
             ("GET", "/v1/models", self._models),
-            ("GET", "/v1/shields", _listing({"identifier": "guard", "type": "shield"})),
+            ("GET", "/v1/shields", self._shields),
             ("GET", "/v1/tools", _listing({"name": "add", "toolgroup_id": "mcp::sums"})),
             ("GET", "/v1/providers", _listing({"api": "responses", "provider_id": "builtin"})),
-            ("GET", "/v1/vector_stores", _listing({"id": "vs_1"})),
-            ("POST", "/v1/conversations", self._create_conversation),
-            ("POST", "/v1/responses", self._create_response),
-            ("GET", response, self._get_response),
-            ("POST", response + "/cancel", self._cancel_response),
+            ("GET", "/v1/vector_stores", self._stores),
+            *self.endpoints,
         ]
         return Starlette(
             routes=[Route(path, self._seeing(call), methods=[verb]) for verb, path, call in routes]
         )
+
+    @property
+    def endpoints(self) -> list[tuple[str, str, Endpoint]]:
+        """The Responses and Conversations APIs, and the search in stores."""
+        response = "/v1/responses/{response_id}"
+        conversation = "/v1/conversations/{conversation_id}"
+        return [
+            ("POST", "/v1/conversations", self._create_conversation),
+            ("GET", conversation + "/items", self._items),
+            ("DELETE", conversation, self._delete_conversation),
+            ("POST", "/v1/responses", self._create_response),
+            ("GET", response, self._get_response),
+            ("POST", response + "/cancel", self._cancel_response),
+            ("POST", "/v1/vector-io/query", self._query),
+            ("POST", "/v1/safety/run-shield", self._run_shield),
+        ]
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -113,20 +134,58 @@ class FakeResponses:
 
     async def _create_conversation(self, _: Request) -> Response:
         conversation_id = f"conv_{secrets.token_hex(24)}"
+        self.conversations[conversation_id] = []
         return JSONResponse({"id": conversation_id, "object": "conversation", "created_at": 1})
 
-    async def _create_response(self, _: Request) -> Response:
+    async def _shields(self, _: Request) -> Response:
+        return JSONResponse({"data": self.shields})
+
+    async def _stores(self, _: Request) -> Response:
+        return JSONResponse({"data": [{"id": store} for store in self.stores], "has_more": False})
+
+    async def _delete_conversation(self, request: Request) -> Response:
+        conversation_id = request.path_params["conversation_id"]
+        if conversation_id not in self.conversations:
+            error = {"message": f"Conversation {conversation_id} not found"}
+            return JSONResponse({"error": error}, 404)
+        del self.conversations[conversation_id]
+        return JSONResponse({"id": conversation_id, "deleted": True})
+
+    async def _items(self, request: Request) -> Response:
+        said = self.conversations.get(request.path_params["conversation_id"])
+        if said is None:
+            return JSONResponse({"error": {"message": "Conversation conv_x not found"}}, 404)
+        return JSONResponse({"data": said[: int(request.query_params.get("limit", 20))]})
+
+    async def _run_shield(self, request: Request) -> Response:
+        if self.objects_to is None:
+            return JSONResponse({"detail": "Not Found"}, 404)
+        (asked,) = request.state.body["messages"]
+        about = {"violation_type": "S9"}
+        objection = {"violation_level": "error", "user_message": "I can't.", "metadata": about}
+        objects = self.objects_to in asked["content"]
+        return JSONResponse({"violation": objection if objects else None})
+
+    async def _query(self, _: Request) -> Response:
+        if self.found is None:
+            error = {"message": "Vector Store 'portal-rag' not found."}
+            return JSONResponse({"error": error}, 404)
+        return JSONResponse(self.found)
+
+    async def _create_response(self, request: Request) -> Response:
         script = self.scripts.pop(0)
         if script.status != 200:
             return JSONResponse(script.error, script.status)
-        return StreamingResponse(self._stream(script), media_type="text/event-stream")
+        said = self.conversations.get(request.state.body.get("conversation"), [])
+        return StreamingResponse(self._stream(script, said), media_type="text/event-stream")
 
-    async def _stream(self, script: Script) -> AsyncIterator[bytes]:
+    async def _stream(self, script: Script, said: list[Any]) -> AsyncIterator[bytes]:
         if script.raw:
             yield script.raw
         for event in script.events:
             if response := event.get("response"):
                 self.responses[response["id"]] = response
+                said += response["output"] if response["status"] == "completed" else []
             yield b"data: " + json.dumps(event).encode() + b"\n\n"
         if script.then == "break":
             raise ConnectionResetError

@@ -29,12 +29,19 @@ class Script:
     """One turn for each message, in order; the last is repeated.
 
     It outlives the application, so that a test may start a second one on it. ``starting`` is raised
-    or waited for before a conversation starts.
+    or waited for before a conversation starts, ``forgetting`` raised when one is to be forgotten.
     """
 
-    def __init__(self, *turns: Turn, starting: Exception | anyio.Event | None = None) -> None:
+    def __init__(
+        self,
+        *turns: Turn,
+        starting: Exception | anyio.Event | None = None,
+        forgetting: Exception | None = None,
+    ) -> None:
         self.turns = turns
         self.starting = starting
+        self.forgetting = forgetting
+        self.forgotten: list[str] = []
         self.requests: list[TurnRequest] = []
         self.owners: list[Owner] = []
         self.closed_turns = 0
@@ -80,6 +87,12 @@ class ScriptedStack(BaseStack):
         if starting is not None:
             await starting.wait()
         return f"conversation-{number}"
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Remember that it was asked for."""
+        self.script.forgotten.append(conversation_id)
+        if self.script.forgetting is not None:
+            raise self.script.forgetting
 
     async def turn(self, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
         """Do the next turn of the script."""

@@ -18,13 +18,11 @@ from agent.errors import (
     StackTimeout,
     StackUnavailable,
     TurnFailed,
-    UnsupportedOperation,
 )
 from agent.settings import Settings
 from agent.stacks import (
     Answer,
     AuthRequired,
-    ClientTool,
     DataPart,
     FilePart,
     Health,
@@ -190,7 +188,7 @@ async def test_the_agent_is_created_once_and_found_again() -> None:
     [
         ([], "vllm/small"),
         (None, "vllm/small"),
-        ([{"provider_resource_id": "vllm/small"}], "vllm/other"),
+        ([{"identifier": "guard", "provider_resource_id": "vllm/small"}], "vllm/other"),
     ],
 )
 async def test_without_a_configured_model_the_first_that_guards_nothing_answers(
@@ -241,7 +239,9 @@ async def test_a_server_that_has_lost_its_agents_gets_a_new_one() -> None:
             await turn(stack, old, *HELLO)
 
 
-@pytest.mark.parametrize("conversation_id", ["conv_123", "a/b/c", "../x", "a/..", "a/b?c", ""])
+@pytest.mark.parametrize(
+    "conversation_id", ["conv_123", "a/b/c", "../x", "a/..", "a/b?c", "a/b/conv_1/c", ""]
+)
 async def test_an_id_of_another_stack_is_a_lost_conversation(conversation_id: str) -> None:
     """It never becomes part of a path."""
     fake = FakeLlamaStack()
@@ -281,6 +281,26 @@ async def test_mcp_servers_are_registered_once_and_given_to_the_agent(tmp_path: 
     assert "Bearer abc" in seen.headers["x-llamastack-provider-data"]
 
 
+async def test_an_mcp_server_whose_credentials_are_missing_is_left_out_of_turns(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until they are there; the agent has it all the time."""
+    token = tmp_path / "token"
+    server = {"url": "http://mcp:1", "authorization_headers": {"Authorization": str(token)}}
+    servers = [{"name": "sums", **server}, {"name": "open", "url": "http://mcp:2"}]
+    fake = FakeLlamaStack()
+    fake.scripts = [Script(answer("Hi")), Script(answer("Hi"))]
+    async with serving(fake, mcp_servers=servers) as stack:
+        conversation_id = await stack.start_conversation("alice")
+        await turn(stack, conversation_id, *HELLO)
+        token.write_text("Bearer abc")
+        await turn(stack, conversation_id, *HELLO)
+    without, whole = fake.bodies("POST", "/turn")
+    assert without["toolgroups"] == ["mcp::open"]
+    assert "toolgroups" not in whole
+    assert "Tools of sums are left out of a turn" in caplog.text
+
+
 async def test_a_tool_group_with_another_url_is_left_as_it_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -301,7 +321,7 @@ async def test_a_turn_waits_for_a_client_tool_and_goes_on_with_its_result() -> N
         conversation_id = await stack.start_conversation("alice")
         asked = (await turn(stack, conversation_id, *HELLO))[-1]
         assert isinstance(asked, InputRequired)
-        turn_id = fake.sessions[conversation_id.partition("/")[2]][0]["turn_id"]
+        turn_id = fake.sessions[conversation_id.split("/")[1]][0]["turn_id"]
         assert await stack.outcome(conversation_id, turn_id) is None
         resume = Resume(turn_id, (Answer("c1", "12C"),))
         events = await turn(stack, conversation_id, resume=resume)
@@ -331,7 +351,7 @@ async def test_a_result_must_be_of_the_calls_that_wait(
     async with serving(fake) as stack:
         conversation_id = await stack.start_conversation("alice")
         await turn(stack, conversation_id, *HELLO)
-        turn_id = fake.sessions[conversation_id.partition("/")[2]][0]["turn_id"]
+        turn_id = fake.sessions[conversation_id.split("/")[1]][0]["turn_id"]
         with pytest.raises(InvalidParams, match=problem):
             await turn(stack, conversation_id, resume=Resume(turn_id, answers))
     assert fake.bodies("POST", "/resume") == []
@@ -359,7 +379,7 @@ async def test_a_question_is_answered_after_a_restart() -> None:
         async with stack_at(url) as stack:
             conversation_id = await stack.start_conversation("alice")
             await turn(stack, conversation_id, *HELLO)
-        turn_id = fake.sessions[conversation_id.partition("/")[2]][0]["turn_id"]
+        turn_id = fake.sessions[conversation_id.split("/")[1]][0]["turn_id"]
         async with stack_at(url) as stack:
             resume = Resume(turn_id, (Answer("c1", "12C"),))
             events = await turn(stack, conversation_id, resume=resume)
@@ -488,25 +508,6 @@ async def test_a_server_that_is_not_well_is_told_as_such() -> None:
     fake.status = "Error"
     async with serving(fake) as stack:
         assert not (await stack.health()).ok
-
-
-async def test_what_an_agent_fixes_cannot_be_chosen_with_a_message() -> None:
-    """The agent's own model and tools may be named again."""
-    own = ClientTool("get_weather", "Weather", {"type": "object"})
-    fake = FakeLlamaStack()
-    fake.scripts = [Script(answer("Hi")), Script(answer("Hi"))]
-    async with serving(fake) as stack:
-        conversation_id = await stack.start_conversation("alice")
-        for model in ("vllm/small", "small"):
-            await turn(stack, conversation_id, *HELLO, model=model, tools=(own,))
-        with pytest.raises(UnsupportedOperation, match="model"):
-            await turn(stack, conversation_id, *HELLO, model="vllm/other")
-        form = {"type": "json_schema", "json_schema": {"schema": {}}}
-        with pytest.raises(UnsupportedOperation, match="form of the answer"):
-            await turn(stack, conversation_id, *HELLO, metadata={"response_format": form})
-        for tool in (ClientTool("other", "", {}), ClientTool("get_weather", "", {})):
-            with pytest.raises(UnsupportedOperation, match=tool.name):
-                await turn(stack, conversation_id, *HELLO, tools=(tool,))
 
 
 async def test_closing_the_iterator_closes_the_stream() -> None:
@@ -643,7 +644,9 @@ async def test_the_catalogue_is_the_servers() -> None:
             Model("vllm/embed", "vllm", "embedding"),
         ]
         assert await stack.shields() == [{"identifier": "guard", "type": "shield"}]
-        assert await stack.tools() == [{"name": "add", "toolgroup_id": "mcp::sums"}]
+        fake.toolgroups = [{"identifier": "mcp::sums", "provider_id": "mcp"}]
+        (tool,) = await stack.tools()
+        assert tool == {"name": "add", "toolgroup_id": "mcp::sums", "provider_id": "mcp"}
         assert await stack.providers() == [{"api": "safety", "provider_id": "guard"}]
         assert await stack.vector_stores() == [{"id": "vs_1"}, {"id": "vs_2"}]
         assert await stack.health() == Health(ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import StreamingResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from agent.errors import ModelNotFound, StackError, TurnFailed
@@ -33,6 +33,7 @@ from agent.stacks import (
 )
 from agent.stacks.agents_api import AgentsApiStack
 from agent.stacks.client import ConversationLost, ToolGroupUnknown
+from tests.fakes.llama_stack import model
 from tests.fakes.server import run_server
 
 if TYPE_CHECKING:
@@ -84,9 +85,14 @@ async def replay(request: Request) -> StreamingResponse:
 @pytest.fixture(scope="module")
 async def stack() -> AsyncIterator[AgentsApiStack]:
     """Return a stack in front of the recordings: a session's id is the name of one."""
-    path = "/v1alpha/agents/{agent_id}/session/{name}/turn"
+    agent = "/v1alpha/agents/{agent_id}"
+    served = [
+        Route(f"{agent}/session/{{name}}/turn", replay, methods=["POST"]),
+        Route(agent, lambda _: JSONResponse({"agent_config": {"model": "vllm/mock-llm"}})),
+        Route("/v1/models", lambda _: JSONResponse({"data": [model("vllm/mock-llm")]})),
+    ]
     tools = [{"name": name, "description": "", "input_schema": {}} for name in CLIENT_TOOLS]
-    async with run_server(Starlette(routes=[Route(path, replay, methods=["POST"])])) as url:
+    async with run_server(Starlette(routes=served)) as url:
         stack = AgentsApiStack(
             Settings.model_validate(
                 {"llama_stack": {"url": url, "timeout": 5}, "agent": {"client_tools": tools}}

@@ -16,6 +16,7 @@ import pytest
 
 from agent.app import create_app
 from agent.cli import exits
+from agent.errors import ModelNotFound, PromptTooLong, StackUnavailable, TurnFailed
 from agent.settings import Settings
 from agent.stacks import Failed, InputRequired
 from tests.durability.process import Process, running, until
@@ -256,6 +257,31 @@ async def test_routes_of_the_rest_layer_are_told_too(tmp_path: Path) -> None:
     ]
     assert lines(path)[0]["request_id"] == "mine"
     assert "canary" not in path.read_text()
+
+
+async def test_the_routes_tell_why_they_refuse_and_not_that_the_server_broke(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "audit.log"
+    asked = {"query": "x", "generate_topic_summary": False}
+    turns: list[Any] = [TurnFailed("tired"), PromptTooLong(), StackUnavailable(), ModelNotFound()]
+    async with serving(Script(*([turn] for turn in turns)), path, {}) as http:
+        assert (await http.post("/v1/feedback", json={})).status_code == 403
+        assert (await http.get("/v1/conversations/x")).status_code == 400
+        assert (await http.post("/v1/query", json=asked | {"shield_ids": []})).status_code == 422
+        for status in (500, 413, 503, 404):
+            assert (await http.post("/v1/query", json=asked)).status_code == status
+
+    rest = [line for line in lines(path) if line.get("surface") == "rest"]
+    assert [(line["outcome"], line["reason"]) for line in rest] == [
+        ("denied", "PERMISSION_DENIED"),
+        ("failed", "INVALID_REQUEST"),
+        ("failed", "INVALID_PARAMS"),
+        ("failed", "TURN_FAILED"),
+        ("failed", "PAYLOAD_TOO_LARGE"),
+        ("failed", "STACK_UNAVAILABLE"),
+        ("failed", "RESOURCE_NOT_FOUND"),
+    ]
 
 
 async def test_the_calls_of_a_batch_are_told_one_by_one(tmp_path: Path) -> None:

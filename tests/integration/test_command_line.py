@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from agent.cli import exits, main
 from agent.cli.serve import _announce, _free_port, _logging
 from agent.settings import Settings
+from tests.fakes.llama_stack import FakeLlamaStack
 from tests.fakes.ports import free_port
+from tests.fakes.server import run_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +59,8 @@ def test_check_says_that_all_is_well(run: Run, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [
         ["configuration", "ok:"],
+        ["feedback", "not"],
+        ["conversations", "no"],
         ["card", "ok:"],
         ["database", "ok:"],
         ["stack", "ok:"],
@@ -64,9 +69,84 @@ def test_check_says_that_all_is_well(run: Run, capsys: pytest.CaptureFixture[str
 
 def test_check_names_settings_without_effect(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """They are no error: the file of an LCS that has them loads."""
-    assert run("check", config=f"{SOUND}splunk: {{}}\n") == 0
+    assert run("check", config=f"{SOUND}database: {{sqlite: {{db_path: lcs.db}}}}\n") == 0
 
-    assert "without effect in this version: splunk" in capsys.readouterr().out
+    assert "without effect: database is not used" in capsys.readouterr().out
+
+
+def test_to_check_another_stack_than_the_one_asked_for_is_wrong(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server starts, and would answer from its own documents."""
+    library = "llama_stack: {use_as_library_client: true}\n"
+    assert run("check", config=f"{SOUND}{library}") == 1
+
+    out = capsys.readouterr().out
+    assert "stack          wrong: not that of library mode, but the embedded one" in out
+    assert "library_client_config_path is not set" in out
+
+
+def test_check_tells_what_cannot_be_read_or_written(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What users would find out otherwise, with their first thumbs up; nothing is made."""
+    (tmp_path / "file").touch()
+    config = """
+user_data_collection:
+  {feedback_enabled: true, feedback_storage: file/x, transcripts_enabled: true, transcripts_storage: new/t}
+splunk: {enabled: true, url: "https://splunk.test", token_path: gone, index: main}
+"""
+    assert run("check", config=SOUND + config) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "wrong" in line] == [
+        "files          wrong: user_data_collection.feedback_storage: file/x cannot be written to",
+        "files          wrong: splunk.token_path: gone is no file that can be read",
+    ]
+    assert not (tmp_path / "new").exists()
+
+
+def test_check_tells_that_a_llama_stack_has_another_model(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its turns would all fail."""
+    config = "a2a_state: {memory: true}\ninference: {default_model: %s, default_provider: vllm}\n"
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(run_server(FakeLlamaStack().app)) as url,
+    ):
+        config += f"llama_stack: {{url: {url}}}\n"
+        assert run("check", config=config % "small") == 0
+        assert run("check", config=config % "vllm/other") == 0
+        assert run("check", config=config % "nope") == 1
+
+    said = "stack          wrong: inference.default_model nope is not served, but vllm/small, "
+    assert said in capsys.readouterr().out
+
+
+def test_check_tells_where_data_is_kept(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of what the file asks for, and without secrets."""
+    (tmp_path / "token").touch()
+    config = """
+a2a_state: {memory: true}
+user_data_collection:
+  {feedback_enabled: true, feedback_storage: fb, transcripts_enabled: true, transcripts_storage: t}
+conversation_cache:
+  {type: postgres, postgres: {host: db.test, db: lcs, user: u, password: hush}}
+quota_handlers: {enable_token_history: true}
+splunk: {enabled: true, url: "https://u:hush@splunk.test/x", token_path: token, index: main}
+"""
+    assert run("check", config=config) == 0
+
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    told = dict(line for line in lines if len(line) > 1)
+    assert told["feedback"] == "fb"
+    assert told["transcripts"] == "t"
+    assert told["conversations"] == "postgresql+asyncpg://u:***@db.test:5432/lcs"
+    assert told["quotas"] == "with the state"
+    assert told["telemetry"] == "Splunk at splunk.test, index main"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +203,24 @@ def test_check_makes_no_audit_log(run: Run, tmp_path: Path) -> None:
     path.write_text("told\n")
     assert run("check", config=config) == 0
     assert path.read_text() == "told\n"
+
+
+def test_check_makes_no_database(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It tells whether that can be made, and has nothing against one that is there."""
+    config = f"knowledge: {KNOWLEDGE}\na2a_state: {{sqlite: {{db_path: %s}}}}\n"
+    assert run("check", config=config % "new/state.db") == 0
+    assert "state.db (to be made: " in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+
+    (tmp_path / "file").touch()
+    assert run("check", config=config % "file/state.db") == exits.FAILED
+    assert "database       wrong: file cannot be written to" in capsys.readouterr().out
+
+    assert run("migrate", config=config % "state.db") == 0
+    assert run("check", config=config % "state.db") == 0
+    assert "state.db (" not in capsys.readouterr().out
 
 
 def test_check_warns_as_serve_does(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

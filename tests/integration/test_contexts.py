@@ -120,3 +120,15 @@ async def test_replacing_leaves_the_contexts_of_others_alone(database: Database)
         await Contexts(database).add(context)
 
     assert await Contexts(database).get("bob", "tenant", "context") == other
+
+
+async def test_a_context_moves_to_another_stack_and_is_not_made_for_that(
+    database: Database,
+) -> None:
+    moved = changed(stack="other", conversation_id="of the other")
+    assert await Contexts(database).move(moved) is None
+    assert await Contexts(database).get(*KEY) is None
+
+    await Contexts(database).add(CONTEXT)
+    assert await Contexts(database).move(moved) == moved
+    assert await Contexts(database).get(*KEY) == moved

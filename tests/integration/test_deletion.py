@@ -13,7 +13,13 @@ from a2a_state.push_configs import ACTIVE, push_configs
 from a2a_state.retention import Purge
 from a2a_state.tables import contexts, message_keys, task_events, tasks
 from a2a_state.tasks import Tasks
-from agent.errors import AgentError, TaskNotFound, TaskTaken, UnsupportedOperation
+from agent.errors import (
+    AgentError,
+    ContextNotFound,
+    TaskNotFound,
+    TaskTaken,
+    UnsupportedOperation,
+)
 from tests.fakes.kept import (
     add,
     add_session,
@@ -192,7 +198,7 @@ async def test_several_delete_one_context_while_what_is_old_is_deleted_too(
         *(Purge(database).tasks(AT + 1) for _ in range(2)),
     )
 
-    assert set(ended) <= {None, TaskNotFound}
+    assert set(ended) <= {None, ContextNotFound}
     assert await left(database) == {}
 
 

@@ -176,6 +176,32 @@ def test_the_tour_of_the_readme_shows_what_it_says(checkout: Path, port: int) ->
 
 
 @needs_tools
+def test_the_commands_of_the_rest_interface_show_what_it_says(checkout: Path, port: int) -> None:
+    url = f"http://localhost:{port}"
+    serve = f".venv/bin/llamastack-a2a serve --port {port} --knowledge {ROOT / 'docs'}"
+    commands = [block.replace("localhost:8080", url) for block in blocks("docs/rest.md", "bash")]
+    start = f"mkdir .llamastack-a2a\n{serve} >{LOG} 2>&1 &"
+
+    _start, _card, *printed, _stop = paste(
+        [start, CARD.format(url), *commands, "kill %1"], checkout
+    )
+
+    asked, stream, text, feedback, conversations, models, inferred, refused = printed
+    conversation_id = json.loads(asked)["conversation_id"]
+    assert json.loads(asked)["response"] == "warning: quota exceeded"
+    assert conversation_id in stream.partition("\n")[0]
+    assert '"event": "end"' in stream
+    assert "\n---\n" in text
+    assert json.loads(feedback) == {"response": "feedback received"}
+    listed, deleted = (json.loads(line) for line in conversations.splitlines())
+    assert listed["conversations"][0]["conversation_id"] == conversation_id
+    assert deleted["response"] == "Conversation deleted successfully"
+    assert json.loads(models)["models"][0]["identifier"] == "embedded/extractive"
+    assert json.loads(inferred)["data"]["text"]
+    assert json.loads(refused)["detail"]["response"] == "Provider not found"
+
+
+@needs_tools
 def test_the_stack_of_the_documentation_runs(checkout: Path, port: int) -> None:
     (example,) = blocks("docs/your-own-stack.md", "python")
     serve, send = blocks("docs/your-own-stack.md", "sh")

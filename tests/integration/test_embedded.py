@@ -7,13 +7,13 @@ import json
 import logging
 import os
 import shutil
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING, Any, override
 
 import anyio
 import pytest
 from sqlalchemy import func, make_url, select
+from starlette.responses import JSONResponse
 
 from a2a_state.database import connect
 from a2a_state.passages import documents, passages
@@ -23,6 +23,7 @@ from agent.errors import (
     InvalidAgentResponse,
     InvalidParams,
     ModelNotFound,
+    PromptTooLong,
     SettingsError,
     StackError,
     StackTimeout,
@@ -48,11 +49,19 @@ from agent.stacks import (
     TextDelta,
     TextPart,
     TurnCompleted,
-    TurnRequest,
     TurnStarted,
     Usage,
 )
 from agent.stacks.embedded import EmbeddedStack
+from tests.fakes.embedded import (
+    FOLDER,
+    request,
+    results_of,
+    run,
+    stack_on,
+    stack_with,
+    text_of,
+)
 from tests.fakes.mcp_server import McpServer
 from tests.fakes.openai_server import OpenAIServer, Reply, calls, fails, says
 from tests.fakes.server import run_server
@@ -60,12 +69,15 @@ from tests.fakes.state import open_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from starlette.requests import Request
+    from starlette.responses import Response
 
     from a2a_state.database import Database
 
 pytestmark = pytest.mark.anyio
 
-FOLDER = Path(__file__).parent.parent / "fakes" / "knowledge"
 WEATHER = ClientTool("get_weather", "The weather.", {"type": "object"})
 ASK_WEATHER = TextPart('use get_weather {"city": "Oslo"}')
 
@@ -103,45 +115,6 @@ class Flaky:
             self.failed.set()
             raise StackUnavailable
         return await self._database.write(work)
-
-
-@asynccontextmanager
-async def stack_on(
-    database: Any, folder: Path = FOLDER, **sections: Any
-) -> AsyncIterator[EmbeddedStack]:
-    """Open a stack; whatever is done with it has to end in time."""
-    stack = EmbeddedStack(Settings.model_validate(sections), database, folder)
-    await stack.open()
-    try:
-        with anyio.fail_after(20):
-            yield stack
-    finally:
-        await stack.close()
-
-
-@asynccontextmanager
-async def stack_with(
-    database: Database, server: OpenAIServer, **sections: Any
-) -> AsyncIterator[EmbeddedStack]:
-    """Open a stack with a model server."""
-    async with AsyncExitStack() as exits:
-        url = await exits.enter_async_context(run_server(server.app))
-        openai = {"base_url": f"{url}/v1", "api_key": "k"} | sections.pop("openai", {})
-        yield await exits.enter_async_context(stack_on(database, openai=openai, **sections))
-
-
-def request(conversation_id: str, *parts: Any, **fields: Any) -> TurnRequest:
-    defaults = {"task_id": "t", "context_id": "c", "message_id": "m", "owner": "me", "tenant": ""}
-    return TurnRequest(conversation_id=conversation_id, parts=parts, **(defaults | fields))
-
-
-async def run(stack: EmbeddedStack, conversation_id: str, *parts: Any, **fields: Any) -> list[Any]:
-    said = [TextPart(part) if isinstance(part, str) else part for part in parts]
-    return [event async for event in stack.turn(request(conversation_id, *said, **fields))]
-
-
-def text_of(events: list[Any]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 def pending(events: list[Any]) -> str:
@@ -219,9 +192,11 @@ async def test_a_turn_waits_for_a_client_tool_and_goes_on_after_a_restart(
         resume = Resume(turn_id, (Answer(call_id, "Rainy."),))
         events = await run(stack, conversation_id, "Rainy.", resume=resume)
         assert events[:3] == [
-            TurnStarted(turn_id),
+            TurnStarted(turn_id, "embedded/extractive"),
             StepStarted(
-                "tool_execution", "get_weather", {"call_id": call_id, "arguments": {"city": "Oslo"}}
+                "tool_execution",
+                "get_weather",
+                {"call_id": call_id, "arguments": {"city": "Oslo"}, "type": "function_call"},
             ),
             StepEnded("tool_execution", "get_weather", {"call_id": call_id, "result": "Rainy."}),
         ]
@@ -329,7 +304,7 @@ async def test_a_turn_costs_two_transactions_of_its_own(memory: Database) -> Non
 async def test_the_catalogue_names_what_is_there(database: Database) -> None:
     """One model, one tool, one vector store, the package's version."""
     async with stack_on(database) as stack:
-        assert list(await stack.models()) == [Model("extractive", "embedded")]
+        assert list(await stack.models()) == [Model("embedded/extractive", "embedded")]
         assert [tool["name"] for tool in await stack.tools()] == ["knowledge_search"]
         (store,) = await stack.vector_stores()
         assert store["id"].startswith("vs_")
@@ -607,10 +582,15 @@ async def test_what_no_model_reads_is_refused_before_a_turn_begins(memory: Datab
         (fails(401), StackUnavailable, "refused the credentials"),
         (fails(403), StackUnavailable, "refused the credentials"),
         (fails(404), ModelNotFound, "does not know the model tiny"),
-        (fails(429), StackUnavailable, "busy"),
+        (fails(429), TurnFailed, "busy"),
         (fails(400), TurnFailed, "HTTP 400"),
-        (fails(400, "context_length_exceeded"), TurnFailed, "too long"),
-        (fails(500), StackUnavailable, "HTTP 500"),
+        (fails(400, "context_length_exceeded"), PromptTooLong, "too long"),
+        (fails(400, "This model's maximum context length is 9."), PromptTooLong, "too long"),
+        (fails(400, "the request exceeds the available context size"), PromptTooLong, "too long"),
+        (fails(413), PromptTooLong, "larger"),
+        (fails(400, "model_not_found"), ModelNotFound, "does not know the model tiny"),
+        (fails(500), TurnFailed, "HTTP 500"),
+        (fails(503), TurnFailed, "HTTP 503"),
         (fails(504), StackTimeout, "in time"),
         (Reply(body="<html>", status=200), InvalidAgentResponse, "broke off"),
         (says("a", ending="cut"), InvalidAgentResponse, "broke off"),
@@ -646,6 +626,24 @@ async def test_a_model_server_that_is_down_is_unavailable(memory: Database) -> N
         )
         with pytest.raises(StackUnavailable, match="cannot be reached"):
             await run(stack, await stack.start_conversation("me"), "Hi")
+
+
+class Listless(OpenAIServer):
+    """Answers, but fails when it is asked for its models."""
+
+    @override
+    async def _models(self, _request: Request) -> Response:
+        return JSONResponse({"error": {"message": "secret internals"}}, 500)
+
+
+async def test_a_model_server_that_fails_to_name_its_models_is_not_well(memory: Database) -> None:
+    """There is no turn that could fail: the server is away, in words that are ours."""
+    said = "The model server failed (HTTP 500)."
+    async with stack_with(memory, Listless()) as stack:
+        assert await stack.health() == Health(ok=False, detail=said)
+        with pytest.raises(StackUnavailable) as caught:
+            await stack.models()
+        assert caught.value.message == said
 
 
 async def test_closing_a_turn_hangs_up_on_the_model(memory: Database) -> None:
@@ -701,21 +699,56 @@ async def test_the_model_is_the_one_that_the_request_names(memory: Database) -> 
     async with stack_with(memory, server, openai={"model": "one"}) as stack:
         conversation_id = await stack.start_conversation("me")
         for model in ("two", "openai/two", "org/two", None):
-            await run(stack, conversation_id, "Hi", model=model)
-        events = await run(stack, conversation_id, "nginx", model="extractive")
-        assert "proxy_buffering" in text_of(events)
-        assert list(await stack.models()) == [Model("one", "openai")]
+            events = await run(stack, conversation_id, "Hi", model=model)
+            told = "openai/org/two" if model == "org/two" else f"openai/{(model or 'one')[-3:]}"
+            assert events[0].model == told
+        for model in ("extractive", "embedded/extractive"):
+            events = await run(stack, conversation_id, "nginx", model=model)
+            assert events[0].model == "embedded/extractive"
+            assert "proxy_buffering" in text_of(events)
+        with pytest.raises(ModelNotFound, match="embedded/other"):
+            await run(stack, conversation_id, "Hi", model="embedded/other")
+        listed = [Model(f"openai/{name}", "openai") for name in ("one", "two")]
+        assert list(await stack.models()) == listed
         assert await stack.health() == Health(ok=True)
     assert [sent["model"] for sent in server.requests] == ["two", "two", "org/two", "one"]
 
 
 async def test_without_a_choice_among_models_the_setting_is_named(memory: Database) -> None:
-    """One model is taken; of several the user has to choose."""
+    """One model is taken; of several the user has to choose, and sees all of them."""
     async with stack_with(memory, OpenAIServer(models=("one",))) as stack:
-        assert list(await stack.models()) == [Model("one", "openai")]
+        assert list(await stack.models()) == [Model("openai/one", "openai")]
     async with stack_with(memory, OpenAIServer(models=("one", "two"))) as stack:
         with pytest.raises(ModelNotFound, match=r"openai\.model .* one, two"):
             await run(stack, await stack.start_conversation("me"), "Hi")
+        assert [model.identifier for model in await stack.models()] == ["openai/one", "openai/two"]
+
+
+async def test_the_models_of_a_server_are_listed_the_default_one_first(memory: Database) -> None:
+    """Also when its server does not list it; those for embeddings are no language models."""
+    server = OpenAIServer(models=("tiny:latest", "all-embed", "tiny:latest"))
+    async with stack_with(memory, server, openai={"model": "tiny"}) as stack:
+        assert [(model.identifier, model.model_type) for model in await stack.models()] == [
+            ("openai/tiny", "llm"),
+            ("openai/tiny:latest", "llm"),
+            ("openai/all-embed", "embedding"),
+        ]
+
+
+async def test_a_server_without_a_list_of_models_is_well(memory: Database) -> None:
+    """Its model is the one of the settings; without that there is none to ask."""
+    server = OpenAIServer(says("Hi."))
+    server.app.routes.pop()
+    async with stack_with(memory, server, openai={"model": "tiny"}) as stack:
+        assert [model.identifier for model in await stack.models()] == ["openai/tiny"]
+        assert await stack.health() == Health(ok=True)
+        assert isinstance((await run(stack, "s", "Hi"))[-1], TurnCompleted)
+    server = OpenAIServer(says("Hi."))
+    server.app.routes.pop()
+    async with stack_with(memory, server) as stack:
+        assert list(await stack.models()) == []
+        with pytest.raises(ModelNotFound, match=r"openai\.model"):
+            await run(stack, "s", "Hi")
 
 
 async def test_a_model_that_is_not_configured_is_not_found(memory: Database) -> None:
@@ -827,8 +860,7 @@ async def test_tools_of_an_mcp_server_are_run(memory: Database, tmp_path: Path) 
             events = await run(stack, await stack.start_conversation("me"), "2 + 40?")
             names = [tool["name"] for tool in await stack.tools()]
     assert names == ["knowledge_search", "add", "text.repeat"]
-    results = [e.detail["result"] for e in events if isinstance(e, StepEnded) and e.name]
-    assert results == ["42", "abab"]
+    assert results_of(events) == ["42", "abab"]
     assert events[-1] == TurnCompleted("end_of_turn", "42.")
     assert set(seen) == {"Bearer s3cret"}
 
@@ -847,7 +879,7 @@ async def test_a_tool_group_may_choose_one_tool_and_fix_its_arguments(memory: Da
         "add",
         "knowledge_search",
     ]
-    assert [e.detail["result"] for e in events if isinstance(e, StepEnded) and e.name] == ["5"]
+    assert results_of(events) == ["5"]
 
 
 async def test_the_extractive_model_calls_a_tool_by_its_name(memory: Database) -> None:
@@ -927,9 +959,9 @@ async def test_what_goes_wrong_at_an_mcp_server_is_told_to_the_model(
         heard: list[Any] = []
         async for event in stack.turn(request("s", TextPart("Hi"))):
             heard.append(event)
-            if isinstance(event, StepEnded) and event.name:
+            if isinstance(event, StepEnded) and event.kind == "tool_execution":
                 (tmp_path / "token").unlink(missing_ok=True)
-    results = [e.detail["result"] for e in heard if isinstance(e, StepEnded) and e.name]
+    results = results_of(heard)
     assert "add" in results[0]
     assert results[1] == "The credentials for the tool server tools cannot be read."
     assert heard[-1] == TurnCompleted("end_of_turn", "Sorry.")
@@ -944,7 +976,7 @@ async def test_tools_of_the_same_name_are_told_apart(memory: Database) -> None:
             events = await run(stack, await stack.start_conversation("me"), "1 + 1?")
     names = [tool["function"]["name"] for tool in server.requests[0]["tools"]]
     assert names == ["knowledge_search", "add", "text_repeat", "b_add", "b_text_repeat"]
-    assert [e.detail["result"] for e in events if isinstance(e, StepEnded) and e.name] == ["2"]
+    assert results_of(events) == ["2"]
 
 
 async def test_an_mcp_server_that_hangs_is_given_up(memory: Database) -> None:

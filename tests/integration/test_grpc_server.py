@@ -93,7 +93,9 @@ class Followed:
         self.error = error
         self.left = anyio.Event()
 
-    async def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    async def follow(
+        self, encoder: Encoder[Any], idle: float
+    ) -> AsyncGenerator[list[Numbered[Any]]]:
         """Number the events from 1; silence is told once."""
         try:
             for seq, event in enumerate(self.events, 1):

@@ -19,7 +19,7 @@ from a2a_state.tables import tasks
 from a2a_state.tasks import TaskRow, Tasks
 from agent.caller import Caller
 from agent.dialects.v1_0 import Dialect1
-from agent.errors import StateError, StateUnavailable, TaskTaken
+from agent.errors import ContextNotFound, StateError, StateUnavailable, TaskTaken
 from agent.lease import Holder
 from agent.model import Artifact, ArtifactUpdate, Part, StatusUpdate, Task, TaskState, TaskStatus
 from agent.replay import events, restore
@@ -84,6 +84,29 @@ async def row_of(database: Database, task_id: str = "task") -> TaskRow | None:
     query = select(tasks).where(tasks.c.task_id == task_id)
     row = await database.read(lambda connection: connection.execute(query).first())
     return None if row is None else TaskRow(*row)
+
+
+async def test_a_new_task_is_stored_only_within_a_context_that_is_there(
+    database: Database, journal: Journal
+) -> None:
+    there = Context("ann", "", "there", "stack", "conversation", 1)
+    gone = msgspec.structs.replace(there, context_id="gone")
+    await Contexts(database).add(there)
+
+    def begun(task_id: str, context: Context) -> Entry:
+        started = entry(task_id, context_id=context.context_id)
+        return msgspec.structs.replace(started, within=context)
+
+    refused = Writer(begun("refused", gone))
+    stored = Writer(begun("stored", there), entry("stored", 2, context_id="there"))
+    for writer in (refused, stored):
+        journal.notify(writer)
+
+    assert [type(error) for error in await refused.hears()] == [ContextNotFound]
+    assert await stored.hears() == [None]
+    assert await Tasks(database).get("ann", "", "refused") is None
+    assert await event_rows(database, "refused") == []
+    assert len(await event_rows(database, "stored")) == 1
 
 
 async def test_a_task_and_its_events_are_stored_as_given(

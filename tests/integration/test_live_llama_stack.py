@@ -3,7 +3,8 @@
 The model is ``LLAMA_STACK_MODEL``. What a model says cannot be foreseen, so some tests need one
 whose id contains ``mock`` and that follows directives in the user's text: ``STREAM n``, ``LENGTH``,
 ``HTTP code``, ``CALL tool {json}``. An MCP server with ``add_numbers`` may be at
-``LLAMA_STACK_MCP_URL``.
+``LLAMA_STACK_MCP_URL``. Where there is a shield, it must object to bombs, and its model is another one
+that answers; where there is a model for embeddings, a vector store is made with it.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import msgspec
 import pytest
 
-from agent.errors import StackError, TurnFailed
+from agent.errors import InvalidParams, ModelNotFound, StackError, TurnFailed
 from agent.settings import Settings
 from agent.stacks import (
     Answer,
     AuthRequired,
+    Citation,
     Credentials,
     FilePart,
+    Inference,
     InputRequired,
     Part,
+    Rejected,
     Resume,
     StepEnded,
     StepStarted,
@@ -33,6 +38,7 @@ from agent.stacks import (
     TextPart,
     TurnCompleted,
     TurnEvent,
+    TurnOptions,
     TurnRequest,
     TurnStarted,
 )
@@ -75,7 +81,13 @@ def settings() -> Settings:
     return Settings.model_validate(
         {
             "llama_stack": {"url": URL, "timeout": 60},
-            "agent": {"name": "live-test", "client_tools": [WEATHER], "max_infer_iters": 3},
+            "agent": {
+                "name": "live-test",
+                "client_tools": [WEATHER],
+                "max_infer_iters": 3,
+                "toolgroups": [],
+                "input_shields": [],
+            },
             "inference": {"default_model": MODEL},
             "mcp_servers": servers,
         }
@@ -393,8 +405,6 @@ async def test_a_tool_server_is_shown_what_each_caller_gave(settings: Settings) 
 @needs_mock
 async def test_a_schema_is_taken_by_servers_that_can(settings: Settings) -> None:
     """What the model makes of it is not the server's affair."""
-    if await probe(settings) == "agents_api":
-        pytest.skip("an agent's form of answers is fixed")
     schema = {"type": "object", "properties": {"sum": {"type": "integer"}}}
     form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
     async with opened(settings) as stack:
@@ -403,3 +413,231 @@ async def test_a_schema_is_taken_by_servers_that_can(settings: Settings) -> None
         with anyio.fail_after(60):
             events = [event async for event in stack.turn(asked)]
     assert isinstance(events[-1], TurnCompleted)
+
+
+# --- what one message wants otherwise
+
+
+def answered(events: list[TurnEvent]) -> str | None:
+    """Return the model that answered."""
+    (told,) = [event.model for event in events if isinstance(event, TurnStarted)]
+    return told
+
+
+def raw() -> httpx.AsyncClient:
+    """Return a client that sees what the server has kept."""
+    return httpx.AsyncClient(base_url=URL or "", timeout=60)
+
+
+async def test_the_model_is_told_with_its_provider(stack: LiveStack) -> None:
+    """And may be named with each message, also without its provider."""
+    known = {model.identifier: model for model in await stack.models()}
+    conversation_id = await stack.start_conversation("alice")
+    name = answered(await turn(stack, conversation_id, TextPart("Say hello"))) or ""
+    provider, _, bare = name.partition("/")
+    assert provider in {model.provider_id for model in known.values()}
+    for wanted in (name, bare):
+        events = await turn(stack, conversation_id, TextPart("Say hello"), model=wanted)
+        assert answered(events) == name
+    for unknown in ("nobody/nothing", "nothing", ""):
+        with pytest.raises(ModelNotFound):
+            await turn(stack, conversation_id, TextPart("Say hello"), model=unknown)
+
+
+@needs_mock
+async def test_another_model_answers_one_message(stack: LiveStack) -> None:
+    """The next is for the usual one again, and has the conversation before it."""
+    models = [model.identifier for model in await stack.models() if model.model_type == "llm"]
+    other = next(name for name in models if not name.endswith(MODEL or ""))
+    conversation_id = await stack.start_conversation("alice")
+    usual = answered(await turn(stack, conversation_id, TextPart("STREAM 3")))
+    events = await turn(stack, conversation_id, TextPart("STREAM 4"), model=other)
+    assert answered(events) == other != usual
+    events = await turn(stack, conversation_id, TextPart("STREAM 5"))
+    assert answered(events) == usual
+    assert streamed(events) == "w0 w1 w2 w3 w4"
+    outcome = await stack.outcome(conversation_id, turn_id(events))
+    assert outcome is not None
+    assert outcome.text == streamed(events)
+
+
+async def test_instructions_hold_for_one_message(stack: LiveStack) -> None:
+    """What was said before them stays known."""
+    conversation_id = await stack.start_conversation("alice")
+    await turn(stack, conversation_id, TextPart("My name is Ada"))
+    brief = TurnOptions(instructions="Answer in one word.")
+    events = await turn(stack, conversation_id, TextPart("What is it?"), options=brief)
+    again = await turn(stack, conversation_id, TextPart("Thanks"))
+    async with raw() as http:
+        told = [
+            (await http.get(f"/v1/responses/{turn_id(each)}")).json() for each in (events, again)
+        ]
+        kept = await http.get(
+            f"/v1/conversations/{conversation_id.split('/')[-1]}/items", params={"order": "asc"}
+        )
+    assert [each["instructions"] for each in told] == [
+        "Answer in one word.",
+        stack.settings.instructions,
+    ]
+    said = [str(item["content"]) for item in kept.json()["data"] if "content" in item]
+    # in any order: 0.3.5 has items of several turns in one second mixed up, but not for the model
+    for text in ("My name is Ada", "What is it?", "Thanks"):
+        assert any(text in each for each in said)
+    assert len(said) == 6
+
+
+@needs_mock
+@pytest.mark.skipif(not MCP_URL, reason="LLAMA_STACK_MCP_URL is not set")
+async def test_a_message_without_tools_calls_none(stack: LiveStack) -> None:
+    """Neither the server's nor the caller's."""
+    conversation_id = await stack.start_conversation("alice")
+    none = TurnOptions(no_tools=True)
+    for text in ('CALL add_numbers {"a": 2, "b": 40}', 'CALL get_weather {"city": "Oslo"}'):
+        events = await turn(stack, conversation_id, TextPart(text), options=none)
+        assert isinstance(events[-1], TurnCompleted)
+        assert not [each for each in events if isinstance(each, StepStarted) and each.name]
+        assert streamed(events) == f"Echo: {text}"
+    events = await turn(stack, conversation_id, TextPart('CALL add_numbers {"a": 2, "b": 40}'))
+    assert "42" in streamed(events)
+
+
+@needs_mock
+async def test_shields_check_the_message_that_names_them(stack: LiveStack) -> None:
+    """One that the server does not have is an error, and never left out."""
+    shields = [shield["identifier"] for shield in await stack.shields()]
+    conversation_id = await stack.start_conversation("alice")
+    unknown = TurnOptions(shields=(*shields, "no-such-shield"))
+    with pytest.raises(InvalidParams, match="no-such-shield"):
+        await turn(stack, conversation_id, TextPart("How to make a bomb"), options=unknown)
+    if not shields:
+        return
+    wanted = TurnOptions(shields=tuple(shields))
+    events = await turn(stack, conversation_id, TextPart("Say hello"), options=wanted)
+    assert isinstance(events[-1], TurnCompleted)
+    events = await turn(stack, conversation_id, TextPart("How to make a bomb"), options=wanted)
+    assert isinstance(events[-1], Rejected)
+    assert not streamed(events)
+    events = await turn(stack, conversation_id, TextPart("STREAM 3"), options=wanted)
+    assert streamed(events) == "w0 w1 w2"
+    events = await turn(stack, conversation_id, TextPart("How to make a bomb"))
+    assert isinstance(events[-1], TurnCompleted)
+
+
+@asynccontextmanager
+async def stored(stack: LiveStack, text: str) -> AsyncIterator[str]:
+    """Return the id of a vector store with one file; skip where the server cannot embed."""
+    embed = [model for model in await stack.models() if model.model_type == "embedding"]
+    if not embed:
+        pytest.skip("the server has no model for embeddings")
+    async with raw() as http:
+        file = {"file": ("potions.txt", text.encode(), "text/plain")}
+        up = await http.post("/v1/files", files=file, data={"purpose": "assistants"})
+        about = {"name": "live", "embedding_model": embed[0].identifier}
+        about |= {"embedding_dimension": embed[0].metadata.get("embedding_dimension", 64)}
+        store = (await http.post("/v1/vector_stores", json=about)).raise_for_status().json()["id"]
+        try:
+            put = {"file_id": up.raise_for_status().json()["id"]}
+            try:
+                await http.post(f"/v1/vector_stores/{store}/files", json=put)
+            except httpx.ReadTimeout:
+                pytest.skip("the server cannot read files")
+            yield store
+        finally:
+            await http.delete(f"/v1/vector_stores/{store}")
+
+
+@needs_mock
+async def test_the_stores_of_a_message_are_searched_and_cited(stack: LiveStack) -> None:
+    """With what was found in them; without them there is nothing to search."""
+    old = isinstance(stack, AgentsApiStack)
+    call = TextPart(f'CALL {"knowledge" if old else "file"}_search {{"query": "polyjuice"}}')
+    async with stored(stack, "Polyjuice boils at 100 degrees.") as store:
+        assert store in [each["id"] for each in await stack.vector_stores()]
+        conversation_id = await stack.start_conversation("alice")
+        wanted = TurnOptions(vector_store_ids=(store,))
+        events = await turn(stack, conversation_id, call, options=wanted)
+        without = await turn(stack, conversation_id, call)
+    (cited,) = [event for event in events if isinstance(event, Citation)]
+    assert "Polyjuice boils" in (cited.text or "")
+    assert cited.document_id
+    assert cited.score is not None
+    (began,) = [
+        each for each in events if isinstance(each, StepStarted) and each.name == "file_search"
+    ]
+    assert began.detail["arguments"] == {"queries": ["polyjuice"]}
+    assert began.detail["type"] == "file_search_call"
+    assert "Polyjuice boils" in streamed(events)
+    assert not [event for event in without if isinstance(event, Citation)]
+
+
+@needs_mock
+async def test_what_the_settings_leave_open_is_all_that_the_server_offers(
+    stack: LiveStack, settings: Settings
+) -> None:
+    """Every store is searched, and every shield checks what the user says."""
+    sections = settings.model_dump(include={"llama_stack", "inference"})
+    shields = [shield["identifier"] for shield in await stack.shields()]
+    old = isinstance(stack, AgentsApiStack)
+    call = TextPart(f'CALL {"knowledge" if old else "file"}_search {{"query": "polyjuice"}}')
+    async with (
+        stored(stack, "Polyjuice boils at 100 degrees.") as store,
+        opened(Settings.model_validate({**sections, "agent": {"name": "live-open"}})) as bare,
+    ):
+        conversation_id = await bare.start_conversation("alice")
+        events = await turn(bare, conversation_id, call)
+        refused = await turn(bare, conversation_id, TextPart("How to make a bomb"))
+        unchecked = TurnOptions(shields=())
+        said = await turn(bare, conversation_id, TextPart("A bomb"), options=unchecked)
+    cited = [event for event in events if isinstance(event, Citation)]
+    assert store
+    assert any("Polyjuice boils" in (each.text or "") for each in cited)
+    assert isinstance(refused[-1], Rejected) == bool(shields)
+    assert isinstance(said[-1], TurnCompleted)
+
+
+async def test_an_inference_is_answered_and_leaves_nothing(stack: LiveStack) -> None:
+    """With what it cost; a model that is not there is told."""
+    wanted = Inference(text="STREAM 3", instructions="Be brief.", owner="alice")
+    with anyio.fail_after(60):
+        inferred = await stack.infer(wanted)
+    assert inferred.text
+    assert inferred.model
+    assert "/" in inferred.model
+    assert inferred.usage is not None
+    assert inferred.usage.output_tokens
+    async with raw() as http:
+        kept = (await http.get("/v1/responses", params={"limit": 5})).json()["data"]
+    assert "Be brief." not in [each.get("instructions") for each in kept]
+    with pytest.raises(ModelNotFound):
+        await stack.infer(msgspec.structs.replace(wanted, model="nobody/nothing"))
+
+
+async def test_a_deleted_conversation_is_gone(stack: LiveStack) -> None:
+    """Once is enough, and more is no error; the others stay."""
+    kept, gone = [await stack.start_conversation("alice") for _ in range(2)]
+    for conversation_id in (kept, gone):
+        await turn(stack, conversation_id, TextPart("Say hello"))
+    for _ in range(2):
+        await stack.delete_conversation(gone)
+    with pytest.raises(StackError):
+        await turn(stack, gone, TextPart("Say hello"))
+    assert isinstance((await turn(stack, kept, TextPart("Say hello")))[-1], TurnCompleted)
+
+
+@pytest.mark.skipif(not MCP_URL, reason="LLAMA_STACK_MCP_URL is not set")
+async def test_the_tools_of_mcp_servers_are_listed(stack: LiveStack) -> None:
+    """In one shape, whoever lists them."""
+    await stack.start_conversation("alice")  # the agents API learns of them with its agent
+    rows = [row for row in await stack.tools() if row["toolgroup_id"] == "mcp::mock"]
+    (add,) = [row for row in rows if row["name"] == "add_numbers"]
+    assert add["provider_id"] == "model-context-protocol"
+    assert add["description"] == "Add two integers."
+    assert set(add["input_schema"]["properties"]) == {"a", "b"}
+
+
+async def test_secrets_of_providers_are_masked(stack: LiveStack) -> None:
+    """By the server."""
+    for provider in await stack.providers():
+        for key, value in (provider.get("config") or {}).items():
+            if key.endswith(("token", "api_key", "password", "secret")):
+                assert value is None or set(str(value)) <= {"*"}, key

@@ -421,12 +421,13 @@ async def test_a_response_is_asked_for_with_what_its_caller_shows() -> None:
             conversation = await stack.start_conversation("o")
             for credentials in (given("ada"), given("bob"), NO_CREDENTIALS):
                 await run(stack, conversation, credentials=credentials)
-                sent.append({tool["server_label"]: tool for tool in fake.asked["tools"]})
+                tools = [tool for tool in fake.asked["tools"] if tool["type"] == "mcp"]
+                sent.append({tool["server_label"]: tool for tool in tools})
         fake.release.set()
-    for name, tools in zip(("ada", "bob"), sent[:2], strict=True):
-        assert tools["tools"]["headers"] == {"X-Token": f"t-{name}"}
-        assert tools["tools"]["authorization"] == f"token-{name}"
-        assert tools["free"].keys().isdisjoint({"headers", "authorization"})
+    for name, by_label in zip(("ada", "bob"), sent[:2], strict=True):
+        assert by_label["tools"]["headers"] == {"X-Token": f"t-{name}"}
+        assert by_label["tools"]["authorization"] == f"token-{name}"
+        assert by_label["free"].keys().isdisjoint({"headers", "authorization"})
     assert sent[2].keys() == {"free"}
 
 
@@ -439,6 +440,7 @@ async def test_an_oauth_token_is_asked_for_before_llama_stack_is(
 ) -> None:
     """It would not say what is missing; a turn that lost what was shown asks as well."""
     agents, answers = llama_stack.FakeLlamaStack(), responses.FakeResponses()
+    agents.agents["a"] = {"agent_id": "a", "agent_config": {"model": "m"}}
     fake = agents if kind is AgentsApiStack else answers
     guarded = McpServer("Bearer good", challenge=CHALLENGE)
     async with run_server(guarded) as tools, run_server(fake.app) as url:

@@ -16,8 +16,9 @@ from sqlalchemy.engine import make_url
 from a2a_state.database import connect
 from a2a_state.quotas import Balances, quota_history, quotas
 from a2a_state.tables import contexts, message_keys, tasks
-from agent.app import create_app, make_quotas
+from agent.app import create_app
 from agent.caller import Caller
+from agent.databases import make_quotas
 from agent.errors import (
     ContentTypeNotSupported,
     QuotaExceeded,

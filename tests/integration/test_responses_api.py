@@ -12,7 +12,9 @@ import pytest
 
 from agent.errors import (
     InvalidAgentResponse,
+    InvalidParams,
     ModelNotFound,
+    PromptTooLong,
     StackError,
     StackTimeout,
     StackUnavailable,
@@ -25,13 +27,20 @@ from agent.stacks.responses_api import ResponsesApiStack
 from agent.stacks.turn import (
     Answer,
     AuthRequired,
+    Citation,
+    ClientTool,
     Failed,
+    Inference,
+    Inferred,
     InputRequired,
     Rejected,
     Resume,
+    StepEnded,
+    StepStarted,
     TextDelta,
     TextPart,
     TurnCompleted,
+    TurnOptions,
     TurnRequest,
     TurnStarted,
     Usage,
@@ -56,6 +65,7 @@ from tests.fakes.responses import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from agent.stacks.base import Stack
     from agent.stacks.turn import TurnEvent
@@ -66,6 +76,8 @@ pytestmark = pytest.mark.anyio
 
 CONVERSATION = "conv_" + "0" * 48
 NOBODY = "http://127.0.0.1:9"
+SUMS = {"name": "sums", "url": "http://sums/mcp"}
+RAG = {"name": "builtin::rag", "args": {"vector_db_ids": ["vs_0"]}}
 
 
 class Hasty(ResponsesApiStack):
@@ -87,8 +99,9 @@ async def server(run_server: RunServer) -> AsyncIterator[tuple[FakeResponses, st
 async def opened(
     url: str, kind: type[ResponsesApiStack] = ResponsesApiStack, **sections: Any
 ) -> AsyncIterator[Stack]:
-    """Open a stack on the server at ``url``."""
-    settings = {"llama_stack": {"url": url, "timeout": 5}, **sections}
+    """Open a stack on the server at ``url``; it has what ``sections`` say, and nothing unasked."""
+    agent = {"toolgroups": [], "input_shields": [], **sections.pop("agent", {})}
+    settings = {"llama_stack": {"url": url, "timeout": 5}, "agent": agent, **sections}
     stack = kind(Settings.model_validate(settings))
     await stack.open()
     try:
@@ -144,7 +157,7 @@ async def test_a_turn_is_a_response_in_the_conversation(server: tuple[FakeRespon
         events = await run(stack)
 
     assert events == [
-        TurnStarted(RESPONSE),
+        TurnStarted(RESPONSE, "vllm/small"),
         TextDelta("Good "),
         TextDelta("day"),
         Usage(7, 3),
@@ -178,48 +191,255 @@ async def test_text_comes_through_as_it_is(server: tuple[FakeResponses, str]) ->
     [
         ({"default_model": "small", "default_provider": "vllm"}, "vllm/small"),
         ({"default_model": "vllm/small", "default_provider": "vllm"}, "vllm/small"),
-        ({"default_model": "small"}, "small"),
+        ({"default_model": "small"}, "vllm/small"),
     ],
 )
 async def test_the_configured_model_is_asked(
     server: tuple[FakeResponses, str], inference: dict[str, str], asked: str
 ) -> None:
-    """Without looking at the list of models."""
+    """As the server knows it, and told with its provider; models are listed once for that."""
     fake, url = server
-    fake.scripts = [Script(answer("Hi"))]
+    fake.scripts = [Script(answer("Hi")), Script(answer("Hi"))]
     async with opened(url, inference=inference) as stack:
+        events = await run(stack)
         await run(stack)
 
     assert fake.asked["model"] == asked
-    assert [each.path for each in fake.seen] == ["/v1/responses"]
+    assert events[0] == TurnStarted(RESPONSE, "vllm/small")
+    assert [each.path for each in fake.seen].count("/v1/models") == 1
 
 
-async def test_the_model_of_the_message_wins(server: tuple[FakeResponses, str]) -> None:
-    """As it is."""
+async def test_a_configured_model_that_is_not_listed_is_the_servers_to_judge(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """Some servers pass on what they have not listed."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"))]
+    async with opened(url, inference={"default_model": "far/off"}) as stack:
+        events = await run(stack)
+
+    assert events[0] == TurnStarted(RESPONSE, "far/off")
+
+
+@pytest.mark.parametrize("wanted", ["vllm/other", "other"])
+async def test_the_model_of_the_message_wins(
+    server: tuple[FakeResponses, str], wanted: str
+) -> None:
+    """With or without its provider."""
     fake, url = server
     fake.scripts = [Script(answer("Hi"))]
     async with opened(url, inference={"default_model": "small"}) as stack:
-        await run(stack, request(model="other/large"))
+        events = await run(stack, request(model=wanted))
 
-    assert fake.asked["model"] == "other/large"
+    assert fake.asked["model"] == "vllm/other"
+    assert events[0] == TurnStarted(RESPONSE, "vllm/other")
+
+
+@pytest.mark.parametrize("wanted", ["other/small", "embed", "vllm/embed", "nothing", ""])
+async def test_a_model_that_is_not_there_is_told_before_the_turn(
+    server: tuple[FakeResponses, str], wanted: str
+) -> None:
+    """One that only embeds texts too."""
+    fake, url = server
+    async with opened(url) as stack:
+        error = await failure(stack, request(model=wanted))
+
+    assert type(error) is ModelNotFound
+    assert not [each for each in fake.seen if each.path == "/v1/responses"]
+
+
+async def test_a_model_that_came_later_is_found(server: tuple[FakeResponses, str]) -> None:
+    """The list is read again for a name that it did not have."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"))] * 2
+    async with opened(url) as stack:
+        await run(stack)
+        fake.models.append(model("vllm/new"))
+        await run(stack, request(model="vllm/new"))
+
+    assert fake.asked["model"] == "vllm/new"
+
+
+async def test_options_are_what_the_response_is_asked_for(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """In place of what the settings say; shields are looked for before."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"))]
+    options = TurnOptions(
+        instructions="Be brief.", vector_store_ids=("vs_1", "vs_2"), shields=("guard",)
+    )
+    sections: dict[str, Any] = {
+        "agent": {"toolgroups": [RAG, "builtin::websearch"], "input_shields": ["usual"]},
+        "mcp_servers": [SUMS],
+    }
+    async with opened(url, **sections) as stack:
+        await run(stack, request(options=options))
+        with pytest.raises(InvalidParams, match="there is no shield nothing"):
+            await run(stack, request(options=TurnOptions(shields=("guard", "nothing"))))
+
+    assert fake.asked["instructions"] == "Be brief."
+    assert fake.asked["guardrails"] == ["guard"]
+    first, *others = fake.asked["tools"]
+    assert first == {"type": "file_search", "vector_store_ids": ["vs_1", "vs_2"]}
+    assert [tool["type"] for tool in others] == ["web_search", "mcp"]
+
+
+async def test_without_tools_there_are_none(server: tuple[FakeResponses, str]) -> None:
+    """Nor are credentials asked for that only they need."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"))]
+    sums = SUMS | {"authorization_headers": {"Authorization": "oauth"}}
+    options = TurnOptions(no_tools=True, vector_store_ids=("vs_1",))
+    given = (ClientTool("weather", "", {}),)
+    async with opened(url, agent={"toolgroups": [RAG]}, mcp_servers=[sums]) as stack:
+        events = await run(stack, request(options=options, tools=given))
+
+    assert fake.asked["tools"] == []
+    assert events[-1] == TurnCompleted("end_of_turn", "Hi")
+
+
+async def test_an_inference_is_a_response_that_is_not_kept(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """With the shields of the settings, and none of their tools."""
+    fake, url = server
+    fake.scripts = [
+        Script(answer("Because.")),
+        Script([created(), final("completed", refusal("I won't."))]),
+    ]
+    wanted = Inference(text="Why?", instructions="Be brief.", owner="o", model="other")
+    agent = {"toolgroups": [RAG], "input_shields": ["guard"]}
+    async with opened(url, agent=agent, solr={"enabled": True}, mcp_servers=[SUMS]) as stack:
+        inferred = await stack.infer(wanted)
+        with pytest.raises(TurnFailed, match="I won't"):
+            await stack.infer(wanted)
+
+    assert inferred == Inferred("Because.", "vllm/other", Usage(7, 3))
+    assert fake.asked == {
+        "model": "vllm/other",
+        "input": "Why?",
+        "instructions": "Be brief.",
+        "tools": [],
+        "guardrails": ["guard"],
+        "max_infer_iters": 10,
+        "store": False,
+        "stream": True,
+    }
+    assert fake.conversations == {}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"message": "Error code: 400 - maximum context length is 4096", "code": "400"}},
+        {"type": "error", "code": "context_length_exceeded", "message": "context_length_exceeded"},
+        {"error": {"message": "400: your prompt is too long: 200001 tokens"}},
+    ],
+)
+async def test_a_conversation_that_is_too_long_is_told_as_such(
+    server: tuple[FakeResponses, str], said: Any
+) -> None:
+    """In the words of several model servers; for a turn and outside of one."""
+    fake, url = server
+    fake.scripts = [Script([created(), said])] * 2
+    async with opened(url) as stack:
+        assert type(await failure(stack)) is PromptTooLong
+        with pytest.raises(PromptTooLong):
+            await stack.infer(Inference(text="x", instructions="", owner="o"))
+
+
+async def test_a_deleted_conversation_is_gone(server: tuple[FakeResponses, str]) -> None:
+    """Twice is no error, and what is of another stack was never there; a server that is down tells."""
+    fake, url = server
+    async with opened(url) as stack:
+        conversation_id = await stack.start_conversation("o")
+        for _ in range(2):
+            await stack.delete_conversation(conversation_id)
+        asked = len(fake.seen)
+        await stack.delete_conversation("a/b")
+        await stack.delete_conversation("conv_1/../x")
+    assert fake.conversations == {}
+    assert len(fake.seen) == asked
+    async with opened(NOBODY) as stack:
+        with pytest.raises(StackUnavailable):
+            await stack.delete_conversation(conversation_id)
+
+
+async def test_documents_of_solr_go_before_the_message(server: tuple[FakeResponses, str]) -> None:
+    """And are cited before anything is said."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi"))]
+    fake.found = {"chunks": [{"content": [{"type": "text", "text": "Pods restart."}]}]}
+    async with opened(url, solr={"enabled": True}) as stack:
+        events = await run(stack, request("Why?"))
+
+    assert events[0] == Citation("portal-rag", None, "Pods restart.")
+    assert fake.asked["input"].startswith("These documents may help")
+    assert "[1] portal-rag\nPods restart." in fake.asked["input"]
+    assert fake.asked["input"].endswith("The message:\n\nWhy?")
+
+
+async def test_tools_of_mcp_servers_that_the_server_does_not_list_are_asked_of_those(
+    server: tuple[FakeResponses, str], run_server: RunServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the shape of the others; one that cannot be asked is left out, and one only for callers."""
+    fake, url = server
+    fake.not_served["/v1/tools"] = 404
+    async with run_server(McpServer()) as tools_url:
+        servers: list[Any] = [
+            {"name": "here", "url": f"{tools_url}/mcp", "provider_id": "mcp"},
+            {"name": "down", "url": NOBODY},
+            {"name": "mine", "url": NOBODY, "authorization_headers": {"X-Key": "client"}},
+        ]
+        async with opened(url, mcp_servers=servers) as stack:
+            rows = await stack.tools()
+
+    assert {(row["toolgroup_id"], row["provider_id"]) for row in rows} == {("mcp::here", "mcp")}
+    (add,) = [row for row in rows if row["name"] == "add"]
+    assert add["input_schema"]["type"] == "object"
+    assert "the tools of down cannot be listed" in caplog.text
+
+
+async def test_an_mcp_server_whose_credentials_are_missing_is_left_out_of_turns(
+    server: tuple[FakeResponses, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until they are there: the others do their work meanwhile."""
+    fake, url = server
+    fake.scripts = [Script(answer("Hi")), Script(answer("Hi"))]
+    token = tmp_path / "token"
+    headers = {"authorization_headers": {"Authorization": str(token)}}
+    async with opened(url, mcp_servers=[SUMS | headers, SUMS | {"name": "open"}]) as stack:
+        await run(stack)
+        without = fake.asked["tools"]
+        token.write_text("Bearer abc")
+        await run(stack)
+
+    assert [tool["server_label"] for tool in without] == ["open"]
+    assert [tool["server_label"] for tool in fake.asked["tools"]] == ["sums", "open"]
+    assert "Tools of sums are left out of a turn" in caplog.text
 
 
 async def test_the_first_language_model_is_found_once_and_again_when_it_is_gone(
     server: tuple[FakeResponses, str],
 ) -> None:
-    """Embedding models come first in this list."""
+    """Embedding models come first in this list, and one that is a shield's."""
     fake, url = server
+    fake.models.insert(0, model("vllm/guard"))
+    fake.shields = [{"identifier": "guard", "provider_resource_id": "vllm/guard"}]
     gone = {"error": {"message": "Model 'vllm/small' not found.", "code": "404"}}
     fake.scripts = [Script(answer("Hi")), Script([created(), gone]), Script(answer("Hi"))]
     async with opened(url) as stack:
         await run(stack)
+        assert fake.asked["model"] == "vllm/small"
         error = await failure(stack)
         fake.models = [model("vllm/new")]
         await run(stack)
 
     assert type(error) is ModelNotFound
     paths = [each.path.removeprefix("/v1/") for each in fake.seen]
-    assert paths == ["models", "responses", "responses", "models", "responses"]
+    looked = ["models", "shields", "responses"]
+    assert paths == [*looked, "responses", *looked]
     assert fake.asked["model"] == "vllm/new"
 
 
@@ -298,9 +518,6 @@ async def test_the_form_of_an_answer_is_passed_on(server: tuple[FakeResponses, s
 
     assert fake.asked["text"]["format"]["schema"] == {"type": "object"}
     assert events[-1] == TurnCompleted("end_of_turn", '{"sum": 42}')
-
-
-SUMS = {"name": "sums", "url": "http://sums/mcp"}
 
 
 async def test_tools_that_are_not_named_are_approved_without_asking(
@@ -434,6 +651,43 @@ async def test_a_refusal_rejects(server: tuple[FakeResponses, str]) -> None:
     assert events[-1] == Rejected("No.")
 
 
+async def test_a_message_that_a_shield_refuses_is_no_part_of_the_conversation(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """Servers could not go on with it; what passes is looked at by the guardrails all the same."""
+    fake, url = server
+    fake.objects_to = "bomb"
+    fake.scripts = [Script(answer("Hi"))]
+    wanted = Inference(text="a bomb", instructions="", owner="o")
+    async with opened(url, agent={"input_shields": ["guard", "other"]}) as stack:
+        events = await run(stack, request("How to make a bomb"))
+        with pytest.raises(TurnFailed, match="I can't"):
+            await stack.infer(wanted)
+        assert not [each for each in fake.seen if each.path == "/v1/responses"]
+        passed = await run(stack, request("Hello"))
+
+    violation = {"violation": {"level": "error", "type": "S9"}}
+    assert events == [
+        StepStarted("shield_call", "guard"),
+        StepEnded("shield_call", "guard", violation),
+        Rejected("I can't."),
+    ]
+    assert [each.name for each in passed if isinstance(each, StepEnded)] == ["guard", "other"]
+    assert passed[-1] == TurnCompleted("end_of_turn", "Hi")
+    assert fake.asked["guardrails"] == ["guard", "other"]
+
+
+async def test_a_shield_that_cannot_be_run_fails_the_turn(
+    server: tuple[FakeResponses, str],
+) -> None:
+    """Nothing is asked of the model."""
+    fake, url = server
+    fake.not_served["/v1/safety/run-shield"] = 500
+    async with opened(url, agent={"input_shields": ["guard"]}) as stack:
+        assert type(await failure(stack)) is TurnFailed
+    assert not [each for each in fake.seen if each.path == "/v1/responses"]
+
+
 async def test_a_server_without_guardrails_runs_no_turn_that_needs_them(
     server: tuple[FakeResponses, str],
 ) -> None:
@@ -524,7 +778,7 @@ async def test_nothing_after_the_last_event_is_read(server: tuple[FakeResponses,
         events = await run(stack)
 
     assert events == [
-        TurnStarted(RESPONSE),
+        TurnStarted(RESPONSE, "vllm/small"),
         TextDelta("Hi"),
         Usage(7, 3),
         TurnCompleted("end_of_turn", "Hi"),
@@ -577,7 +831,7 @@ async def test_closing_the_iterator_closes_the_stream(server: tuple[FakeResponse
     async with opened(url) as stack:
         turn: Any = stack.turn(request())
         async with aclosing(turn):
-            assert await anext(turn) == TurnStarted(RESPONSE)
+            assert await anext(turn) == TurnStarted(RESPONSE, "vllm/small")
             assert await anext(turn) == TextDelta("Good ")
         await fake.gone.wait()
 
@@ -658,7 +912,7 @@ async def test_the_catalogue_is_the_servers(server: tuple[FakeResponses, str]) -
 
     small = {"model_type": "llm", "provider_id": "vllm", "provider_resource_id": "vllm/small"}
     assert models == [
-        Model("vllm/small", "vllm", "llm", small),
+        Model("vllm/small", "vllm", "llm", small, "vllm/small"),
         Model("old/m", "old", "rerank", {"a": 1}),
         Model("plain", "somebody", "llm", {}),
     ]

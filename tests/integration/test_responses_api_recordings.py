@@ -44,20 +44,10 @@ pytestmark = pytest.mark.anyio
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings" / "llama_stack"
 STREAMS = sorted(RECORDINGS.glob("*_responses/*.sse"))
 
-LISTED = (
-    "mcp_list_tools",
-    {"server_label": "mock", "tools": ["add_numbers", "lookup_city", "fail_tool"]},
-)
-ADDED = ("add_numbers", {"server_label": "mock", "arguments": {"a": 2, "b": 40}, "result": "42"})
-LOOPED = ("add_numbers", {"server_label": "mock", "arguments": {"a": 1, "b": 1}, "result": "2"})
-FAILED = (
-    "fail_tool",
-    {
-        "server_label": "mock",
-        "arguments": {"reason": "because"},
-        "error": "Error (code 1): None",
-    },
-)
+LISTED = ("mock", ["add_numbers", "lookup_city", "fail_tool"])
+ADDED = ("add_numbers", {"a": 2, "b": 40}, {"result": "42"})
+LOOPED = ("add_numbers", {"a": 1, "b": 1}, {"result": "2"})
+FAILED = ("fail_tool", {"reason": "because"}, {"result": "Error (code 1): None", "failed": True})
 
 
 def said(text: str) -> TurnCompleted:
@@ -66,7 +56,7 @@ def said(text: str) -> TurnCompleted:
 
 
 # What a stream ends with, by the first part of its name: an event, the type of one that holds ids
-# of the server, or of an error; then its finished steps, without their ids.
+# of the server, or of an error; then its steps, without their ids: what was asked, what came of it.
 ENDS: dict[str, tuple[Any, list[Any]]] = {
     "b02": (said("Echo: hello there"), []),
     "b03": (said("Echo: first message"), []),
@@ -141,6 +131,16 @@ async def replay(recording: Path, run_server: RunServer) -> tuple[list[TurnEvent
     return events, events[-1]
 
 
+def shown(begun: StepStarted, ended: StepEnded) -> Any:
+    """Return what a step shows of itself."""
+    if begun.kind == "tool_listing":
+        tools = ended.detail["tools"]
+        assert all(tool["description"] and tool["input_schema"]["properties"] for tool in tools)
+        return begun.name, [tool["name"] for tool in tools]
+    assert begun.detail["type"] == "mcp_call"
+    return begun.name, begun.detail["arguments"], without_id(ended.detail)
+
+
 def without_id(detail: dict[str, Any]) -> dict[str, Any]:
     """Return what does not change with every call."""
     return {key: value for key, value in detail.items() if key != "call_id"}
@@ -159,9 +159,11 @@ async def test_a_recorded_stream_means_what_it_meant(
 
     assert (type(end) is expected) if isinstance(expected, type) else (end == expected)
     ended = [each for each in events if isinstance(each, StepEnded)]
-    assert [(each.name, without_id(each.detail)) for each in ended] == steps
     started = [each for each in events if isinstance(each, StepStarted)]
+    assert [shown(*each) for each in zip(started, ended, strict=True)] == steps
     assert [(each.kind, each.name) for each in started] == [(e.kind, e.name) for e in ended]
+    assert all(begun.detail["call_id"] for begun in started)
+    assert all(over.detail["call_id"] for over in ended)
     assert isinstance(events[0], TurnStarted) if events else type(end) is ConversationLost
     if isinstance(end, TurnCompleted):
         assert "".join(each.text for each in events if isinstance(each, TextDelta)) == end.text

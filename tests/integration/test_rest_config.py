@@ -121,7 +121,7 @@ async def test_a_server_without_settings_shows_all_sections_of_lcs_with_their_de
 
 async def test_nothing_secret_is_shown() -> None:
     # It must start: no database server, no certificate, and nothing of a stack elsewhere.
-    left_out = {"a2a_state", "quota_handlers"}
+    left_out = {"a2a_state", "conversation_cache", "quota_handlers"}
     settings = {name: value for name, value in EVERYTHING.items() if name not in left_out}
     answer = await answered(settings, Authorization=f"Bearer {CANARY}-api-key")
     assert answer.status_code == 200
@@ -203,6 +203,36 @@ def test_settings_are_shown_as_they_are() -> None:
     assert shown["customization"]["agent_card_config"]["name"] == "a name"
     headers = shown["mcp_servers"][0]["authorization_headers"]
     assert headers == {"Authorization": MASK, "X-A": "client"}
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "section"),
+    [
+        ({}, "sqlite", {"db_path": ".llamastack-a2a/state.db"}),
+        ({"sqlite": {"db_path": "own.db"}}, "sqlite", {"db_path": "own.db"}),
+        ({"postgres": _POSTGRES}, "postgres", {"host": "db.test", "password": MASK}),
+        ({"memory": True}, "memory", None),
+    ],
+    ids=["default", "sqlite", "postgres", "memory"],
+)
+def test_conversations_that_are_kept_with_the_state_are_shown_where_that_is(
+    state: dict[str, Any], kind: str, section: dict[str, Any] | None
+) -> None:
+    settings = Settings(a2a_state=state, conversation_cache={"type": "state"})  # type: ignore[arg-type]  # read by pydantic
+    cache = as_shown(settings)["conversation_cache"]
+    assert cache["type"] == kind
+    assert section is None or section.items() <= cache[kind].items()
+    assert CANARY not in str(cache)
+    check({"configuration": as_shown(settings)}, "ConfigurationResponse", published())
+
+
+def test_the_card_that_a_file_holds_is_shown(tmp_path: Path) -> None:
+    card = tmp_path / "card.yaml"
+    card.write_text(f"name: mine\nprovider: {{organization: us, url: '{_URL}'}}\n")
+    settings = Settings.model_validate({"customization": {"agent_card_path": card}})
+    shown = as_shown(settings)["customization"]["agent_card_config"]
+    assert shown["name"] == "mine"
+    assert CANARY not in str(shown)
 
 
 async def test_the_origins_are_those_that_may_call() -> None:

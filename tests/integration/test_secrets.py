@@ -53,13 +53,17 @@ FILES = {
 URLS = {
     "authentication.jwk_config.url",
     "authentication.k8s_cluster_api",
+    "azure_entra_id.authority_host",
     "llama_stack.url",
     "mcp_servers[].url",
     "openai.base_url",
     "service.base_url",
     "splunk.url",
 }
-"""Settings that may hold a password in a URL; ``service.base_url`` is for everybody to read."""
+"""Settings that hold a URL, and perhaps a password in it.
+
+``service.base_url`` is for everybody to read, and ``azure_entra_id.authority_host`` takes no password.
+"""
 
 
 def sections(annotation: Any) -> Iterator[Any]:
@@ -214,8 +218,8 @@ def configuration(planted: Planted, folder: Path, upstream: str) -> dict[str, An
         "a2a": {"grpc_port": free_port()},
         "database": postgres(planted, "database", free_port()),
         "conversation_cache": {
-            "type": "postgres",
-            **postgres(planted, "conversation_cache", free_port()),
+            "type": "sqlite",
+            "sqlite": {"db_path": str(folder / "conversations.db")},
         },
         "quota_handlers": {"sqlite": {"db_path": str(folder / "quotas.db")}},
         "azure_entra_id": {
@@ -237,6 +241,7 @@ def configuration(planted: Planted, folder: Path, upstream: str) -> dict[str, An
 ELSEWHERE = {
     # The other databases cannot be set at the same time as SQLite; they fail to open in a test of their own.
     "a2a_state.postgres.password",
+    "conversation_cache.postgres.password",
     "quota_handlers.postgres.password",
 }
 
@@ -274,7 +279,7 @@ def test_every_secret_setting_is_planted(tmp_path: Path) -> None:
 
     assert set(keys_of(SecretStr)) - ELSEWHERE <= planted.words.keys()
     assert set(keys_of("HttpUrl")) == URLS
-    public = {"service.base_url", "llama_stack.url"}
+    public = {"service.base_url", "llama_stack.url", "azure_entra_id.authority_host"}
     assert URLS - public <= planted.words.keys()
     assert planted.words.keys() >= FILES
 
@@ -377,6 +382,14 @@ PATHS = (
     "/.well-known/agent-card.json",
     "/v1/config",
     "/v1/mcp-auth/client-options",
+    "/v1/info",
+    "/v1/models",
+    "/v1/tools",
+    "/v1/shields",
+    "/v1/providers",
+    "/v1/providers/vllm",
+    "/v1/rags",
+    "/metrics",
     "/openapi.json",
     "/readiness",
     "/liveness",
@@ -526,12 +539,16 @@ def test_the_password_of_a_key_is_told_nobody(tmp_path: Path, *, is_right: bool)
     assert not planted.found_in(said)
 
 
-@pytest.mark.parametrize("section", ["a2a_state", "quota_handlers"])
+@pytest.mark.parametrize(
+    "section", ["a2a_state", "database", "conversation_cache", "quota_handlers"]
+)
 async def test_a_database_that_cannot_be_reached_is_told_without_its_password(
     tmp_path: Path, section: str
 ) -> None:
     planted = Planted()
     settings: dict[str, Any] = {section: postgres(planted, section, free_port())}
+    if section == "conversation_cache":
+        settings[section] |= {"type": "postgres"}
     if section == "quota_handlers":
         limiter = {"type": "user_limiter", "name": "n", "initial_quota": 1, "quota_increase": 0}
         settings[section] |= {

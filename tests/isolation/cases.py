@@ -26,6 +26,9 @@ VARIES = {
     "referenced task": "@ended",
     "context": "@context",
     "ended context": "@ended-context",
+    "conversation": "@context",
+    "continued conversation": "@context",
+    "deleted conversation": "@ended-context",
     "push config": "@config",
     "page token": "@token",
     "page token of push configs": "@config-token",
@@ -212,7 +215,12 @@ A2A_ROUTES: Table = {
     "GET /.well-known/agent.json/": TAKES_NO_ID,
     "GET /a2a": TAKES_NO_ID,
     "GET /a2a/": TAKES_NO_ID,
+    "GET /": TAKES_NO_ID,
 }
+# What they name is the stack's, and the same for everybody.
+OF_NOBODY = frozenset({"GET /v1/providers/{provider_id}", "GET /v1/rags/{rag_id}"})
+# The id of the caller's machine, which is told to the model and looked up nowhere.
+OF_NOBODY |= {"POST /v1/infer"}
 # An id in the path makes a kind with None, others one with the query or the body.
 REST_ROUTES: Table = {
     "GET /openapi.json": TAKES_NO_ID,
@@ -223,4 +231,37 @@ REST_ROUTES: Table = {
     "POST /authorized": TAKES_NO_ID,
     "GET /v1/config": TAKES_NO_ID,
     "GET /v1/mcp-auth/client-options": TAKES_NO_ID,
+    "GET /": TAKES_NO_ID,
+    "GET /v1/info": TAKES_NO_ID,
+    "GET /v1/models": TAKES_NO_ID,
+    "GET /v1/tools": TAKES_NO_ID,
+    "GET /v1/shields": TAKES_NO_ID,
+    "GET /v1/providers": TAKES_NO_ID,
+    "GET /v1/rags": TAKES_NO_ID,
+    "GET /a2a/health": TAKES_NO_ID,
+    "GET /metrics": TAKES_NO_ID,
+    **dict.fromkeys(OF_NOBODY, TAKES_NO_ID),
+    "GET /v1/conversations": TAKES_NO_ID,
+    "GET /v2/conversations": TAKES_NO_ID,
+    "GET /v1/conversations/{conversation_id}": {"conversation": None},
+    "GET /v2/conversations/{conversation_id}": {"conversation": None},
+    "PUT /v1/conversations/{conversation_id}": {"conversation": {"topic_summary": "mine"}},
+    "PUT /v2/conversations/{conversation_id}": {"conversation": {"topic_summary": "mine"}},
+    "POST /v1/query": {"continued conversation": {"query": "hi", "conversation_id": "@context"}},
+    "POST /v1/streaming_query": {
+        "continued conversation": {"query": "hi", "conversation_id": "@context"}
+    },
+    "POST /v1/feedback": {
+        "conversation": {
+            "conversation_id": "@context",
+            "user_question": "q",
+            "llm_response": "r",
+            "sentiment": 1,
+        }
+    },
+    "GET /v1/feedback/status": TAKES_NO_ID,
+    "PUT /v1/feedback/status": TAKES_NO_ID,
+    # What is not there is deleted already.
+    "DELETE /v1/conversations/{conversation_id}": {"deleted conversation": None},
+    "DELETE /v2/conversations/{conversation_id}": {"deleted conversation": None},
 }

@@ -33,6 +33,12 @@ def a2a_routes(app: Starlette) -> set[str]:
     }
 
 
+def rest_of(app: Starlette) -> Any:
+    """Return the application of the REST layer."""
+    deferred: Any = app.router.default
+    return deferred.app
+
+
 def rest_routes(app: Any) -> set[str]:
     """Return the routes of the REST layer."""
     return {

@@ -18,7 +18,7 @@ from agent.http_json import paths
 from agent.settings import Settings
 from tests.conformance.grpc_channel import details_of
 from tests.isolation import cases
-from tests.isolation.routes import rest_routes
+from tests.isolation.routes import rest_of, rest_routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +178,7 @@ class Rest(NamedTuple):
     def operations(self) -> dict[str, str]:
         """See ``Rpc``; the routes of the application that serves everything."""
         app = create_app(Settings.model_validate({"a2a_state": {"memory": True}}))
-        return {named: named for named in rest_routes(app.router.default)}
+        return {named: named for named in rest_routes(rest_of(app))}
 
     async def ask(
         self, reached: Reached, named: str, asked: Json, headers: dict[str, str]
@@ -219,8 +219,10 @@ def filled(asked: Json, ids: Mapping[str, str], *, quoted: bool = False) -> Json
 def in_path(named: str, kind: str) -> str:
     """Put the placeholders into the path of an operation of HTTP."""
     task = {"ended task": "@ended", "push config": "@own", "page token of push configs": "@own"}
+    conversation = "@ended-context" if kind == "deleted conversation" else "@context"
     return (
-        named.replace("{task}", task.get(kind, "@task"))
+        named.replace("{conversation_id}", conversation)
+        .replace("{task}", task.get(kind, "@task"))
         .replace("{config}", "@config")
         .replace("{context}", "@ended-context")
     )

@@ -116,6 +116,8 @@ async def serving(folder: Path) -> AsyncIterator[Server]:
             "service": {"host": "127.0.0.1"},
             "a2a_state": {"sqlite": {"db_path": database}},
             "authentication": {"module": "rh-identity"},
+            "conversation_cache": {"type": "state"},
+            "user_data_collection": {"feedback_enabled": True, "feedback_storage": str(folder)},
             # What is done now and then is not to happen between two counts.
             "a2a": {"grpc_port": port, "tenants": (RED, BLUE), "lease_seconds": 3600},
             "push": {"allow": ("127.0.0.1",), "attempts": 1},

@@ -12,7 +12,6 @@ from agent.errors import (
     ModelNotFound,
     StackError,
     StackTimeout,
-    StackUnavailable,
     TurnFailed,
 )
 from agent.stacks import (
@@ -151,7 +150,9 @@ def test_a_server_tool_is_shown_with_its_arguments_and_its_result() -> None:
         StepStarted("inference"),
         TurnStarted(TURN),
         StepEnded("inference", detail={"stop_reason": "end_of_message"}),
-        StepStarted("tool_execution", "add", {"call_id": "c1", "arguments": {"a": 1}}),
+        StepStarted(
+            "tool_execution", "add", {"call_id": "c1", "arguments": {"a": 1}, "type": "mcp_call"}
+        ),
         StepEnded("tool_execution", "add", {"call_id": "c1", "result": "42"}),
     ]
 
@@ -168,14 +169,20 @@ def test_a_resumed_turn_begins_with_the_end_of_a_step_that_never_started() -> No
     assert events == [
         TurnStarted(TURN),
         StepStarted(
-            "tool_execution", "get_weather", {"call_id": "c1", "arguments": {"city": "Oslo"}}
+            "tool_execution",
+            "get_weather",
+            {"call_id": "c1", "arguments": {"city": "Oslo"}, "type": "function_call"},
         ),
         StepEnded("tool_execution", "get_weather", {"call_id": "c1", "result": "rain"}),
         StepStarted(
-            "tool_execution", "get_weather", {"call_id": "c2", "arguments": {"city": "Rome"}}
+            "tool_execution",
+            "get_weather",
+            {"call_id": "c2", "arguments": {"city": "Rome"}, "type": "function_call"},
         ),
         StepEnded("tool_execution", "get_weather", {"call_id": "c2", "result": "sun"}),
-        StepStarted("tool_execution", "get_time", {"call_id": "c3", "arguments": None}),
+        StepStarted(
+            "tool_execution", "get_time", {"call_id": "c3", "arguments": None, "type": "mcp_call"}
+        ),
         StepEnded("tool_execution", "get_time", {"call_id": "c3", "result": "noon"}),
     ]
 
@@ -306,7 +313,7 @@ def test_a_shield_that_passes_or_only_warns_rejects_nothing() -> None:
         ("400: Error code: 400 - upstream", TurnFailed),
         ("429: Error code: 429 - upstream", TurnFailed),
         ("401: Authentication required: key sk-123", ToolAccessRefused),
-        ("502: upstream", StackUnavailable),
+        ("502: upstream", TurnFailed),
         ("504: Operation timed out: ", StackTimeout),
         ("500: Internal server error: An unexpected error occurred.", TurnFailed),
         ("no status at all", TurnFailed),

@@ -12,7 +12,6 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from a2a_state.database import connect
 from agent import rpc_answer
 from agent.cli import exits
 from agent.cli.main import cli
@@ -22,14 +21,12 @@ from agent.dialects.v0_3_values import STATES
 from agent.dialects.v1_0 import Dialect1
 from agent.model import TaskState
 from agent.settings import Settings
-from agent.settings.databases import A2AState, Postgres
+from agent.settings.databases import Postgres
 from agent.settings.problems import section_at
-from agent.stacks import BaseStack
 from rest_compat import problems
-from rest_compat.lightspeed.app import make_lightspeed
 from rest_compat.lightspeed.callers import Known
-from rest_compat.lightspeed.health import Providers
 from tests.fakes.gates import open_gate
+from tests.fakes.rest import rest_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
@@ -172,9 +169,7 @@ def test_every_error_code_is_documented() -> None:
 
 def test_every_rest_route_is_documented_with_its_action() -> None:
     """Of the route itself and of its router; a route that demands nothing is open to everybody."""
-    settings = Settings()
-    providers = Providers(BaseStack(settings), connect(A2AState(memory=True).url))
-    app = make_lightspeed(settings, open_gate(), providers)
+    app = rest_app(open_gate())
     routes = {
         f"{method} {route.path}": demand(route)
         for route in iter_route_contexts(app.routes)

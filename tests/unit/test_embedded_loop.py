@@ -75,8 +75,14 @@ class Tools:
         """Name the server of all that wants approval."""
         return "disk"
 
+    def about(self, call: ToolCall) -> dict[str, str]:
+        """Tell what kind of tool it is."""
+        return {"type": "file_search_call" if call.tool_name == "search" else "mcp_call"}
+
     async def run(self, call: ToolCall) -> ToolResult:
-        """Find something; there are no credentials to ``pay``."""
+        """Find something; nothing to ``lose``, and there are no credentials to ``pay``."""
+        if call.tool_name == "lose":
+            return ToolResult("It is not here.", failed=True)
         if call.tool_name == "pay":
             raise CredentialsNeeded(McpServer(name="bank", url="https://u:p@bank.org/mcp?key=s"))
         self.calls.append(call)
@@ -142,7 +148,11 @@ async def test_a_tool_is_run_and_the_model_is_told() -> None:
     loop = loop_of(model)
     events = await run(loop)
     assert events[2:5] == [
-        StepStarted("tool_execution", "search", {"call_id": "c1", "arguments": {"query": "x"}}),
+        StepStarted(
+            "tool_execution",
+            "search",
+            {"call_id": "c1", "arguments": {"query": "x"}, "type": "file_search_call"},
+        ),
         StepEnded("tool_execution", "search", {"call_id": "c1", "result": "found it"}),
         SOURCE,
     ]
@@ -243,6 +253,15 @@ async def test_long_arguments_are_shown_in_part() -> None:
     said = model.prompts[1].messages[1]
     assert isinstance(said, ModelMessage)
     assert said.tool_calls[0].arguments == arguments
+
+
+async def test_a_tool_that_failed_is_said_to_have_failed() -> None:
+    """To the caller; the model reads what went wrong."""
+    model = Script(calls(("c1", "lose", "{}")), says("Done"))
+    events = await run(loop_of(model))
+    (ended,) = [e for e in events if isinstance(e, StepEnded) and e.name]
+    assert ended.detail == {"call_id": "c1", "result": "It is not here.", "failed": True}
+    assert model.prompts[1].messages[-1] == ToolMessage("c1", "lose", "It is not here.")
 
 
 async def test_closing_the_loop_closes_the_model() -> None:

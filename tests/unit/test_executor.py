@@ -11,7 +11,13 @@ import msgspec
 import pytest
 
 from agent import stacks
-from agent.errors import ContentTypeNotSupported, InvalidParams, StackTimeout, TurnFailed
+from agent.errors import (
+    ContentTypeNotSupported,
+    InvalidParams,
+    PromptTooLong,
+    StackTimeout,
+    TurnFailed,
+)
 from agent.executor import BROKEN_OFF, INTERNAL, execute
 from agent.model import (
     Artifact,
@@ -255,7 +261,7 @@ async def test_steps_are_told_as_they_happen() -> None:
     )
 
     data = Part(
-        data={"tool_results": [{"tool_name": "add", "result": {"sum": 2}}]},
+        data={"tool_results": [{"tool_name": "add", "result": {"sum": 2}, "round": 1}]},
         media_type="application/json",
     )
     kind = {"kind": "tool_execution", "name": "add"}
@@ -379,19 +385,26 @@ async def test_a_turn_that_just_stops_has_failed() -> None:
 
 @pytest.mark.parametrize("before", [(), (TextDelta("a"),)])
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "said", "reason"),
     [
-        (TurnFailed("The model is on fire."), "The model is on fire."),
-        (StackTimeout(), "The stack behind this agent did not answer in time."),
-        (ValueError("secret"), INTERNAL),
-        (TimeoutError("secret"), INTERNAL),
+        (TurnFailed("The model is on fire."), "The model is on fire.", "TURN_FAILED"),
+        (
+            StackTimeout(),
+            "The stack behind this agent did not answer in time.",
+            "STACK_TIMEOUT",
+        ),
+        (PromptTooLong(), "The conversation is too long for the model.", "PROMPT_TOO_LONG"),
+        (ValueError("secret"), INTERNAL, None),
+        (TimeoutError("secret"), INTERNAL, None),
     ],
 )
 async def test_an_error_of_the_stack_is_a_failed_task(
-    before: tuple[TurnEvent, ...], error: Exception, said: str
+    before: tuple[TurnEvent, ...], error: Exception, said: str, reason: str | None
 ) -> None:
     """The caller hears what was written for it, and nothing of other exceptions."""
-    assert (await events(*before, error))[-1] == status(TaskState.FAILED, Part(text=said))
+    metadata = {"reason": reason} if reason else None
+    ended = status(TaskState.FAILED, Part(text=said), metadata=metadata)
+    assert (await events(*before, error))[-1] == ended
 
 
 async def test_a_stack_may_refuse_the_message_itself() -> None:

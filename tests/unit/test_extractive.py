@@ -468,6 +468,44 @@ async def test_an_answer_in_two_places_is_put_together() -> None:
     assert "fish" in text_of(pieces)
 
 
+async def test_a_source_is_told_with_the_whole_passage() -> None:
+    """However long it is: what the answer was taken from is not cut off."""
+    table = "\n".join(["| Key | Value |", "|---|---|", *(f"| k{n} | {n} |" for n in range(120))])
+    passages = documents.cut("guide/keys.md", f"# Keys\n\n{table}")[1]
+    assert max(len(passage.text) for passage in passages) > 1000
+    (source, *_) = [p for p in await ask(model_of(passages), "k7 key") if isinstance(p, Citation)]
+    assert source.text in [passage.text for passage in passages]
+    assert "| k7 | 7 |" in (source.text or "")
+    assert (source.title, source.document_id) == ("Keys", "guide/keys.md")
+    assert source.score is not None
+
+
+async def test_tokens_are_counted_of_all_that_was_said(model: ExtractiveModel) -> None:
+    """Four characters each: what the user attached too; a call is as long as its arguments."""
+    attached = message_of([TextPart("Summarize it"), FilePart("a.txt", "text/plain", b"x" * 88)])
+    pieces = await ask(model, "nginx", ModelMessage("abc"), attached)
+    assert [p.input_tokens for p in pieces if isinstance(p, Usage)] == [(5 + 3 + 12 + 88) // 4]
+    called = await ask(model, 'use get_weather {"city": "Oslo"}', tools=(WEATHER,))
+    assert [p for p in called if isinstance(p, Usage)] == [Usage(8, 4)]
+
+
+async def test_documents_that_are_not_to_be_searched_are_not_even_named() -> None:
+    """What is attached is no document: the answer may still come from there."""
+    plain = Prompt(model="", messages=(UserMessage("How do I set the port?"),), may_search=False)
+    failing: Any = object()  # any use of the documents fails
+    silent = ExtractiveModel(failing)
+    pieces = [piece async for piece in silent.infer(plain)]
+    assert text_of(pieces).startswith("No language model is configured")
+    assert uris_of(pieces) == []
+    attached = message_of(
+        [TextPart("How do I set the port?"), FilePart("a.md", "text/markdown", b"Set the port: 1.")]
+    )
+    prompt = Prompt(model="", messages=(attached,), may_search=False)
+    pieces = [piece async for piece in silent.infer(prompt)]
+    assert text_of(pieces) == "Set the port: 1."
+    assert uris_of(pieces) == ["a.md"]
+
+
 async def test_an_attached_file_that_is_empty_is_said_to_be() -> None:
     """There is nothing to summarize."""
     message = message_of([TextPart("Summarize it"), FilePart("a.txt", "text/plain", b"")])

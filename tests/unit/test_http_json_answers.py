@@ -31,6 +31,7 @@ EXAMPLES: dict[type[AgentError], AgentError] = {
     errors.PermissionDenied: errors.PermissionDenied("User ann may not"),
     errors.QuotaExceeded: errors.QuotaExceeded("User ann has no available tokens."),
     errors.IdentityUnavailable: errors.IdentityUnavailable("Nobody answers"),
+    errors.ResourceNotFound: errors.ResourceNotFound("model", "openai/none"),
 }
 
 

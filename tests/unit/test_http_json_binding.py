@@ -70,7 +70,9 @@ class Told:
     def __init__(self, *steps: Event | AgentError | None) -> None:
         self.steps = steps
 
-    async def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    async def follow(
+        self, encoder: Encoder[Any], idle: float
+    ) -> AsyncGenerator[list[Numbered[Any]]]:
         """Tell one step after another."""
         assert idle == 0.5
         for number, step in enumerate(self.steps, 1):

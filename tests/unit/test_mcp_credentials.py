@@ -177,6 +177,17 @@ def test_credentials_without_encryption_are_doubted(url: str, *, is_doubted: boo
     assert len(said) == is_doubted
 
 
+def test_a_file_that_cannot_be_read_is_doubted(tmp_path: Path) -> None:
+    """Before anybody asks for the tools behind it."""
+    (tmp_path / "key").write_text("k3y")
+    there, missing = str(tmp_path / "key"), str(tmp_path / "missing")
+    files = {"X-There": there, "X-Missing": missing, "X-Null": "\0", "X-User": "client"}
+    asked = {"name": "a", "url": "https://tools.org", "authorization_headers": files}
+    said = doubts(settings(asked))
+    assert ["X-Missing" in doubt for doubt in said] == [True, False]
+    assert ["X-Null" in doubt for doubt in said] == [False, True]
+
+
 # --- what a server is shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,6 +70,13 @@ def test_an_answer_is_its_deltas_its_usage_and_its_whole_text() -> None:
     ]
 
 
+def test_the_model_that_answers_is_told_with_the_turn() -> None:
+    """As it was asked for, with its provider."""
+    translation = Translation(model="vllm/small")
+
+    assert list(translation.read(created())) == [TurnStarted(RESPONSE, "vllm/small")]
+
+
 def test_a_stream_that_begins_with_its_end_still_starts_the_turn() -> None:
     """A gateway may leave out what it thinks nobody needs."""
     assert translate(final("completed", message("hi"), usage=None)) == [
@@ -132,33 +140,40 @@ def test_an_mcp_call_is_a_step_with_arguments_and_result() -> None:
         final("completed", SUM | {"arguments": '{"a": 2}', "output": "42"}, message("42")),
     )
 
-    asked = {"call_id": "m1", "server_label": "sums", "arguments": {"a": 2}}
+    asked = {"server_label": "sums", "type": "mcp_call", "arguments": {"a": 2}}
     assert events[1:3] == [
-        StepStarted("tool_execution", "add", asked),
-        StepEnded("tool_execution", "add", asked | {"result": "42"}),
+        StepStarted("tool_execution", "add", {"call_id": "m1", **asked}),
+        StepEnded("tool_execution", "add", {"call_id": "m1", "result": "42"}),
     ]
     assert len(events) == 5
 
 
-def test_a_failed_mcp_call_is_a_step_with_an_error() -> None:
+@pytest.mark.parametrize("error", ["no such sum", {"code": 1, "message": "no such sum"}])
+def test_a_failed_mcp_call_is_a_step_with_an_error(error: Any) -> None:
     """The model is told too, and may still answer."""
-    events = translate(created(), done(SUM | {"error": "no such sum"}), final("completed"))
+    events = translate(created(), done(SUM | {"error": error}), final("completed"))
 
-    detail = {"call_id": "m1", "server_label": "sums", "arguments": {}, "error": "no such sum"}
+    detail = {"call_id": "m1", "result": "no such sum", "failed": True}
     assert isinstance(events[1], StepStarted)
     assert events[2] == StepEnded("tool_execution", "add", detail)
 
 
 def test_the_tools_of_a_server_are_listed_in_a_step() -> None:
-    """By their names."""
-    listed = LISTING | {"tools": [{"name": "add", "input_schema": {}}, {"name": "subtract"}]}
+    """As the model sees them; a schema that nobody would read is left out."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    add = {"name": "add", "description": "Add.", "input_schema": schema, "annotations": None}
+    huge = {"name": "subtract", "input_schema": {"title": "x" * 5000}}
+    listed = LISTING | {"tools": [add, huge]}
 
     events = translate(created(), added(LISTING), done(listed), final("completed", listed))
 
-    shown = {"call_id": "l1", "server_label": "sums"}
+    tools = [
+        {"name": "add", "description": "Add.", "input_schema": schema},
+        {"name": "subtract", "description": "", "input_schema": None},
+    ]
     assert events[1:3] == [
-        StepStarted("tool_execution", "mcp_list_tools", shown),
-        StepEnded("tool_execution", "mcp_list_tools", shown | {"tools": ["add", "subtract"]}),
+        StepStarted("tool_listing", "sums", {"call_id": "l1", "server_label": "sums"}),
+        StepEnded("tool_listing", "sums", {"call_id": "l1", "tools": tools}),
     ]
 
 
@@ -211,14 +226,30 @@ def test_what_a_file_search_finds_is_cited_once() -> None:
     plain = {"file_id": "file-2", "filename": "plain.txt", "text": "", "attributes": None}
     again = {"type": "file_citation", "file_id": "file-2", "filename": "plain.txt", "index": 1}
     page = {"type": "url_citation", "url": "https://example.org", "title": "A page"}
-    search = SEARCH | {"queries": ["boiling"], "results": [found, plain]}
+    queries = ["boiling", '{"query": "points"}', '{"x": 1}']
+    search = SEARCH | {"queries": queries, "results": [found, plain]}
     text = message("It does.", again, page)
 
-    events = translate(created(), done(search), done(text), final("completed", search, text))
+    events = translate(
+        created(), added(SEARCH), done(search), done(text), final("completed", search, text)
+    )
 
-    detail = {"call_id": "f1", "queries": ["boiling"], "results": 2}
-    assert events[2:-2] == [
-        StepEnded("memory_retrieval", "file_search", detail),
+    asked = {
+        "type": "file_search_call",
+        "arguments": {"queries": ["boiling", "points", '{"x": 1}']},
+    }
+    assert events[1] == StepStarted("memory_retrieval", "file_search", {"call_id": "f1", **asked})
+    ended = events[2]
+    assert isinstance(ended, StepEnded)
+    assert json.loads(ended.detail.pop("result"))["results"][0] == {
+        "title": "potions.txt",
+        "uri": "https://docs.example/potions",
+        "text": "It boils.",
+        "document_id": "file-1",
+        "score": 0.75,
+    }
+    assert ended == StepEnded("memory_retrieval", "file_search", {"call_id": "f1"})
+    assert events[3:-2] == [
         Citation("potions.txt", "https://docs.example/potions", "It boils.", "file-1", 0.75),
         Citation("plain.txt", None, "", "file-2", None),
         Citation("A page", "https://example.org", None, None, None),
@@ -239,10 +270,11 @@ def test_what_is_shown_of_a_step_is_bounded() -> None:
     """A tool may answer with a book."""
     long = done(SUM | {"output": "x" * 100_000, "arguments": "[" + "1," * 50_000 + "1]"})
 
-    ended = translate(created(), long, final("completed"))[2]
+    started, ended = translate(created(), long, final("completed"))[1:3]
 
+    assert isinstance(started, StepStarted)
     assert isinstance(ended, StepEnded)
-    assert {len(ended.detail[key]) for key in ("result", "arguments")} == {4001}
+    assert len(started.detail["arguments"]) == len(ended.detail["result"]) == 4001
 
 
 def test_citations_are_bounded() -> None:

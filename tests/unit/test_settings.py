@@ -110,11 +110,77 @@ def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(settings.a2a_state.url)
 
 
-def test_library_mode_wins_over_a_url() -> None:
-    """As in LCS; what runs in process here is the embedded stack."""
-    stack = {"url": "http://stack:8321", "use_as_library_client": True}
+@pytest.mark.parametrize(
+    ("stack", "library", "is_embedded"),
+    [
+        ({"use_as_library_client": True}, None, True),
+        ({"library_client_config_path": "run.yaml", "library_python": "python"}, None, True),
+        (
+            {
+                "use_as_library_client": True,
+                "library_client_config_path": "run.yaml",
+                "library_python": "python",
+            },
+            Path("run.yaml"),
+            False,
+        ),
+    ],
+)
+def test_library_mode_wins_over_a_url(
+    stack: dict[str, Any], library: Path | None, is_embedded: bool
+) -> None:
+    """As in LCS; without what it needs, the embedded stack is what runs here."""
+    url = {"url": "http://stack:8321"} if "use_as_library_client" in stack else {}
+    settings = Settings.model_validate({"llama_stack": {**stack, **url}})
 
-    assert Settings.model_validate({"llama_stack": stack}).llama_stack.url is None
+    assert settings.llama_stack.url is None
+    assert settings.llama_stack.library == library
+    assert settings.is_embedded == is_embedded
+
+
+@pytest.mark.parametrize(
+    ("content", "url"),
+    [
+        ({}, "sqlite:///.llamastack-a2a/state.db"),
+        ({"database": {"sqlite": {"db_path": "x"}}}, "sqlite:///x"),
+        (
+            {"database": {"postgres": {"db": "d", "user": "u", "password": "p"}}},
+            "postgresql+asyncpg://u:***@localhost:5432/d",
+        ),
+        (
+            {"database": {"sqlite": {"db_path": "x"}}, "a2a_state": {"sqlite": {"db_path": "y"}}},
+            "sqlite:///y",
+        ),
+        ({"database": {"sqlite": {"db_path": "x"}}, "a2a_state": {"memory": True}}, "sqlite://"),
+    ],
+)
+def test_the_state_is_where_the_database_is_unless_it_has_its_own(
+    content: dict[str, Any], url: str
+) -> None:
+    assert str(Settings.model_validate(content).state.url) == url
+
+
+def test_vector_stores_have_the_names_that_users_know() -> None:
+    """What has no name is called by its id; of two with one name the first counts."""
+    stores = [("mine", "vs_1"), ("other", "vs_2"), ("mine", "vs_3")]
+    byok = [{"rag_id": name, "vector_db_id": of, "db_path": "x"} for name, of in stores]
+    settings = Settings.model_validate({"byok_rag": byok})
+
+    assert [settings.vector_store_id(each) for each in ("mine", "other", "vs_9")] == [
+        "vs_1",
+        "vs_2",
+        "vs_9",
+    ]
+    assert [settings.rag_id(each) for each in ("vs_1", "vs_3", "vs_9")] == ["mine", "mine", "vs_9"]
+
+
+@pytest.mark.parametrize(
+    "host", ["https://u:p@login.test", "https://login.test?a=b", "https://login.test#a", "login"]
+)
+def test_an_authority_has_no_secrets_in_its_url(host: str) -> None:
+    entra = {"tenant_id": "t", "client_id": "c", "client_secret": "s", "authority_host": host}
+
+    assert problems(azure_entra_id=entra).keys() == {"azure_entra_id.authority_host"}
 
 
 def test_actions_may_be_written_in_upper_case() -> None:
@@ -129,7 +195,9 @@ def test_actions_may_be_written_in_upper_case() -> None:
 def test_toolgroups_are_names_or_mappings() -> None:
     """Llama Stack takes both."""
     groups = ["builtin::websearch", {"name": "builtin::rag", "args": {"vector_store_ids": ["v"]}}]
-    name, group = Settings.model_validate({"agent": {"toolgroups": groups}}).agent.toolgroups
+    given = Settings.model_validate({"agent": {"toolgroups": groups}}).agent.toolgroups
+    assert given is not None
+    name, group = given
 
     assert name == "builtin::websearch"
     assert not isinstance(group, str)

@@ -109,8 +109,112 @@ def test_a_file_of_lcs_loads_unchanged(folder: Folder) -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing", "service:\na2a_state: {}\n"])
 def test_an_empty_file_or_section_means_defaults(folder: Folder, text: str) -> None:
-    """As no file does."""
-    assert folder.load(text) == load(None, {}) == Settings()
+    """Those of LCS."""
+    assert folder.load(text) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environ", "storage"),
+    [
+        ({}, ".llamastack-a2a/feedback"),
+        ({"A2A_STATE__SQLITE__DB_PATH": "/data/state.db"}, "/data/feedback"),
+        ({"DATABASE__SQLITE__DB_PATH": "/data/lcs.db"}, "/data/feedback"),
+        ({"A2A_STATE__MEMORY": "true"}, ".llamastack-a2a/feedback"),
+        (
+            {"A2A_STATE": '{"postgres": {"db": "d", "user": "u", "password": "p"}}'},
+            ".llamastack-a2a/feedback",
+        ),
+        ({"USER_DATA_COLLECTION__FEEDBACK_STORAGE": "/fb"}, "/fb"),
+    ],
+)
+def test_without_a_file_feedback_is_stored_and_conversations_are_kept(
+    environ: dict[str, str], storage: str
+) -> None:
+    """Feedback is stored beside the file of the state, if there is one."""
+    settings = load(None, {f"LLAMASTACK_A2A__{name}": value for name, value in environ.items()})
+
+    assert settings.user_data_collection.feedback_enabled
+    assert settings.user_data_collection.feedback_storage == Path(storage)
+    assert settings.conversation_cache.type == "state"
+    assert not settings.user_data_collection.transcripts_enabled
+
+
+def test_the_environment_takes_back_what_is_there_without_a_file() -> None:
+    """As it does with all settings."""
+    settings = load(
+        None,
+        {
+            "LLAMASTACK_A2A__USER_DATA_COLLECTION__FEEDBACK_ENABLED": "false",
+            "LLAMASTACK_A2A__CONVERSATION_CACHE__TYPE": "noop",
+        },
+    )
+
+    assert not settings.user_data_collection.feedback_enabled
+    assert settings.conversation_cache.type == "noop"
+
+
+PROFILE = """
+PROFILE_CONFIG = {"name": "p", "system_prompts": {"default": "Be kind.", "check": "Is it?"}}
+"""
+
+
+def test_the_prompts_of_a_profile_are_read_from_its_file(folder: Folder) -> None:
+    """Under both keys; its default comes before the system prompt."""
+    path = folder.path / "profile.py"
+    path.write_text(PROFILE)
+    prompts = {"default": "Be kind.", "check": "Is it?"}
+    by_path = folder.load(f"customization: {{profile_path: {path}, system_prompt: No.}}")
+    section = f"{{path: {path}, prompts: {{default: No., more: m}}}}"
+    by_section = folder.load(f"customization: {{custom_profile: {section}}}")
+
+    assert by_path.customization.custom_profile
+    assert by_path.customization.custom_profile.prompts == prompts
+    assert by_path.instructions == "Be kind."
+    assert by_section.customization.custom_profile
+    assert by_section.customization.custom_profile.prompts == prompts | {"more": "m"}
+
+
+def test_a_profile_without_a_default_leaves_the_system_prompt(folder: Folder) -> None:
+    path = folder.path / "profile.py"
+    path.write_text('PROFILE_CONFIG = {"system_prompts": {"other": "x"}}')
+    settings = folder.load(f"customization: {{profile_path: {path}, system_prompt: Be.}}")
+
+    assert settings.instructions == "Be."
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (None, "cannot be read as a Python module"),
+        ("a b", "cannot be read as a Python module"),
+        (b"\xff", "cannot be read as a Python module"),
+        ("raise KeyError('hush')", "cannot be run: it raises KeyError"),
+        ("raise SystemExit", "cannot be run: it raises SystemExit"),
+        ("", 'must have PROFILE_CONFIG = {"system_prompts": {"default": "..."}}'),
+        (
+            "PROFILE_CONFIG = {}",
+            'must have PROFILE_CONFIG = {"system_prompts": {"default": "..."}}',
+        ),
+        (
+            "PROFILE_CONFIG = {'system_prompts': {'default': 5}}",
+            "must have texts by name in system_prompts",
+        ),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_told(
+    folder: Folder, code: str | bytes | None, problem: str
+) -> None:
+    """By the key that names it, and without what its code says."""
+    path = folder.path / "profile.py"
+    if code is not None:
+        path.write_bytes(code if isinstance(code, bytes) else code.encode())
+
+    told = folder.problems(f"customization: {{custom_profile: {{path: {path}}}}}")
+
+    assert told == [("customization.custom_profile.path", f"profile.py {problem}")]
+    assert folder.problems(f"customization: {{profile_path: {path}}}") == [
+        ("customization.profile_path", f"profile.py {problem}")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,7 +25,9 @@ class Told:
     def __init__(self, *, breaks: bool = False) -> None:
         self._breaks = breaks
 
-    async def follow(self, encoder: Encoder, idle: float) -> AsyncGenerator[list[Numbered]]:
+    async def follow(
+        self, encoder: Encoder[Any], idle: float
+    ) -> AsyncGenerator[list[Numbered[Any]]]:
         """Tell it."""
         yield [(1, f"{encoder.version} {idle}".encode())]
         if self._breaks:

@@ -30,6 +30,11 @@ class ToolGroup(msgspec.Struct, frozen=True):
         """The group, without the one tool of it."""
         return self.name.partition("/")[0]
 
+    @property
+    def tool(self) -> str:
+        """The one tool of the group; empty for all of them."""
+        return self.name.partition("/")[2]
+
 
 class ClientToolDef(msgspec.Struct, frozen=True):
     """A tool that the caller runs."""
@@ -98,7 +103,7 @@ def config_of(settings: Settings) -> AgentConfig:
             Strategy("top_p", agent.temperature) if agent.temperature is not None else None,
             agent.max_tokens,
         ),
-        input_shields=agent.input_shields,
+        input_shields=agent.input_shields or (),
         output_shields=agent.output_shields,
     )
 
@@ -116,7 +121,7 @@ def _providers(settings: Settings) -> list[str]:
 def _given(settings: Settings) -> list[ToolGroup]:
     return [
         ToolGroup(group) if isinstance(group, str) else ToolGroup(group.name, group.args)
-        for group in settings.agent.toolgroups
+        for group in settings.agent.toolgroups or ()
     ]
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, override
 from agent.errors import StackError
 from agent.packaged import packaged
 from agent.stacks.base import BaseStack, Health, Model
+from agent.stacks.embedded import extractive, inference
 from agent.stacks.embedded.agent_config import KNOWLEDGE_GROUP, MCP_PREFIX
-from agent.stacks.embedded.extractive import ExtractiveModel
-from agent.stacks.embedded.inference import PROVIDER, OpenAIModel
 from agent.stacks.embedded.knowledge import Knowledge
 from agent.stacks.embedded.mcp_servers import McpServers
+from agent.stacks.embedded.models import Models
 from agent.stacks.embedded.tools import KNOWLEDGE_SEARCH
 from agent.stacks.turn import NO_CREDENTIALS
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from a2a_state.database import Database
     from agent.settings import Settings
-    from agent.stacks.embedded.model import LanguageModel
-    from agent.stacks.turn import Json
+    from agent.stacks.embedded.mcp_listings import McpTool
+    from agent.stacks.turn import ClientTool, Json
+
+_PROVIDER = extractive.PROVIDER
 
 
 class EmbeddedCatalogue(BaseStack):
@@ -34,65 +36,64 @@ class EmbeddedCatalogue(BaseStack):
         super().__init__(settings)
         self._knowledge = Knowledge(database, folder or settings.knowledge or packaged("docs"))
         self._servers = McpServers(settings.mcp_servers)
-        self._extractive = ExtractiveModel(self._knowledge)
-        self._openai: OpenAIModel | None = None
-        if settings.openai.is_set:
-            model = settings.openai.model or settings.inference.default_model
-            self._openai = OpenAIModel(settings.openai, model, settings.llama_stack.timeout)
-
-    @property
-    def _default(self) -> LanguageModel:
-        return self._openai or self._extractive
+        self._models = Models(settings, self._knowledge)
 
     @override
     async def models(self) -> Sequence[Model]:
         """Return the model that answers."""
-        return await self._default.catalogue()
+        return await self._models.default.catalogue()
 
     @override
     async def shields(self) -> Sequence[Json]:
         """Return the shields of the settings: models of the model server."""
-        agent = self.settings.agent
         return [
             {
                 "identifier": shield,
-                "provider_id": PROVIDER,
+                "provider_id": inference.PROVIDER,
                 "provider_resource_id": shield,
                 "type": "shield",
                 "params": {},
             }
-            for shield in dict.fromkeys((*agent.input_shields, *agent.output_shields))
+            for shield in self._shields
         ]
+
+    @property
+    def _shields(self) -> tuple[str, ...]:
+        """The shields that there are."""
+        agent = self.settings.agent
+        return tuple(dict.fromkeys((*(agent.input_shields or ()), *agent.output_shields)))
 
     @override
     async def tools(self) -> Sequence[Json]:
         """Return the search in the documents, and the tools of the MCP servers that let anybody see them."""
         search = KNOWLEDGE_SEARCH
         found = [
-            _tool(KNOWLEDGE_GROUP, search.name, search.description, search.input_schema),
+            _tool(KNOWLEDGE_GROUP, _PROVIDER, search),
         ]
         servers = self._servers.shown(NO_CREDENTIALS)
+        providers = {server.name: server.provider_id for server in self.settings.mcp_servers}
         for name in servers:
             try:
                 tools = await servers.tools(name)
             except StackError:
                 continue
-            group = MCP_PREFIX + name
-            found += (_tool(group, t.name, t.description, t.input_schema) for t in tools)
+            found += (_tool(MCP_PREFIX + name, providers[name], tool) for tool in tools)
         return found
 
     @override
     async def providers(self) -> Sequence[Json]:
         """Return what stands behind each API."""
-        model = (PROVIDER, "remote::openai") if self._openai else ("embedded", "inline::extractive")
+        kind = "remote::openai" if self._models.language_model else "inline::extractive"
+        mcp = dict.fromkeys(server.provider_id for server in self.settings.mcp_servers)
         return [
-            _provider("inference", *model),
-            _provider("agents", "embedded", "inline::embedded"),
-            _provider("vector_io", "embedded", "inline::full-text-search"),
-            _provider("tool_runtime", "embedded", "inline::embedded"),
+            _provider("inference", self._models.default.provider, kind),
+            _provider("agents", _PROVIDER, "inline::embedded"),
+            _provider("vector_io", _PROVIDER, "inline::full-text-search"),
+            _provider("tool_runtime", _PROVIDER, "inline::embedded"),
             *(
-                _provider("tool_runtime", server.name, "remote::model-context-protocol")
-                for server in self.settings.mcp_servers
+                _provider("tool_runtime", name, "remote::model-context-protocol")
+                for name in mcp
+                if name != _PROVIDER
             ),
         ]
 
@@ -112,15 +113,16 @@ class EmbeddedCatalogue(BaseStack):
     @override
     async def health(self) -> Health:
         """Tell whether the model can be asked."""
-        return await self._default.health()
+        return await self._models.default.health()
 
 
-def _tool(group: str, name: str, description: str, input_schema: Json) -> Json:
+def _tool(group: str, provider_id: str, tool: ClientTool | McpTool) -> Json:
     return {
         "toolgroup_id": group,
-        "name": name,
-        "description": description,
-        "input_schema": input_schema,
+        "provider_id": provider_id,
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": tool.input_schema,
         "output_schema": None,
         "metadata": {},
     }

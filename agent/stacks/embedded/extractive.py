@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from agent.errors import ContentTypeNotSupported, PayloadTooLarge, UnsupportedOperation
 from agent.stacks.base import Health, Model
-from agent.stacks.embedded.messages import ToolCall, ToolMessage, UserMessage, size_of, tokens
+from agent.stacks.embedded.messages import (
+    ModelMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    size_of,
+    tokens,
+)
 from agent.stacks.embedded.model import Stop
 from agent.stacks.embedded.retrieval import ATTACHED_CHARS, Excerpts, find_answer
 from agent.stacks.turn import TextDelta, Usage
@@ -35,6 +42,8 @@ _decode = json.JSONDecoder().raw_decode
 class ExtractiveModel:
     """Answers from documents, word for word."""
 
+    provider = PROVIDER
+
     def __init__(self, knowledge: Knowledge) -> None:
         """Keep the documents; they are searched when something is asked."""
         self._knowledge = knowledge
@@ -42,7 +51,8 @@ class ExtractiveModel:
     async def infer(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """Yield citations, then the answer word by word.
 
-        Tokens are an estimate: one for every four characters of the message and of the answer.
+        Tokens are an estimate: one for every four characters of the conversation, as far as the model is
+        given it, and of what it says.
         """
         *before, last = prompt.messages
         call: ToolCall | None = None
@@ -53,14 +63,16 @@ class ExtractiveModel:
         elif asked:
             answer = Excerpts(asked)
         else:
-            answer = await find_answer(self._knowledge, last, before)
+            knowledge = self._knowledge if prompt.may_search else None
+            answer = await find_answer(knowledge, last, before)
         for citation in answer.citations():
             yield citation
         for word in _WORD.findall(answer.text):
             yield TextDelta(word)
         if call:
             yield call
-        yield Usage(tokens(size_of([last])), tokens(len(answer.text)))
+        said = ModelMessage(answer.text, (call,) if call else ())
+        yield Usage(tokens(size_of(prompt.messages)), tokens(size_of([said])))
         yield Stop("end_of_message" if call else "end_of_turn")
 
     def check(self, message: UserMessage, wanted: ResponseFormat | None = None) -> None:
@@ -85,7 +97,11 @@ class ExtractiveModel:
 
     async def catalogue(self) -> Sequence[Model]:
         """Name the one model."""
-        return (Model(IDENTIFIER, PROVIDER),)
+        return (Model(f"{PROVIDER}/{IDENTIFIER}", PROVIDER),)
+
+    async def resolve(self, _name: str) -> str:
+        """Name the one model."""
+        return IDENTIFIER
 
     async def health(self) -> Health:
         """Need nothing that could be down."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,19 @@ from agent.errors import (
     InvalidAgentResponse,
     ModelNotFound,
     StackError,
-    StackTimeout,
     StackUnavailable,
     TurnFailed,
 )
 from agent.stacks.base import Health, Model
-from agent.stacks.embedded.messages import ModelMessage, ToolCall, ToolMessage, UserMessage
+from agent.stacks.embedded.inference_errors import translating
+from agent.stacks.embedded.messages import (
+    ModelMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    size_of,
+    tokens,
+)
 from agent.stacks.embedded.model import Stop
 from agent.stacks.turn import TextDelta, Usage
 
@@ -41,21 +47,14 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 _CONNECT_SECONDS = 10.0
 _PROBE_SECONDS = 10.0
+_MODELS = 1000  # of a server that are listed
 _STOP_REASONS = {"stop": "end_of_turn", "tool_calls": "end_of_message", "length": "out_of_tokens"}
-
-_REFUSED = "The model server refused the credentials."
-_STATUSES: dict[int, tuple[type[StackError], str]] = {
-    401: (StackUnavailable, _REFUSED),
-    403: (StackUnavailable, _REFUSED),
-    408: (StackTimeout, "The model server did not answer in time."),
-    413: (TurnFailed, "The conversation is larger than the model server accepts."),
-    429: (StackUnavailable, "The model server is busy or its quota is used up; try again later."),
-    504: (StackTimeout, "The model server did not answer in time."),
-}
 
 
 class OpenAIModel:
     """A model behind an OpenAI-compatible server."""
+
+    provider = PROVIDER
 
     def __init__(self, server: OpenAI, model: str | None, seconds: float) -> None:
         """Connect to nothing; ``seconds`` bounds the wait for the next piece of an answer."""
@@ -67,10 +66,9 @@ class OpenAIModel:
     async def infer(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """Stream one completion."""
         client = await self._connect()
-        model = prompt.model or await self._default_model()
-        reading = _Reading()
-        with _translating(model):
-            body: Any = _body(prompt, model)
+        reading = _Reading(prompt)
+        with translating(prompt.model):
+            body: Any = _body(prompt)
             async with await client.chat.completions.create(**body) as stream:
                 async for chunk in stream:
                     for piece in reading.read(chunk):
@@ -86,15 +84,34 @@ class OpenAIModel:
         return True
 
     async def catalogue(self) -> Sequence[Model]:
-        """Name the model of the settings, or the one that the server has."""
-        return (Model(await self._default_model(), PROVIDER),)
+        """Name the model of the settings, and all that the server has.
+
+        Servers do not tell what their models are for; those for embeddings are known by their names.
+        """
+        names = [self._default] if self._default else []
+        names += await self._served()
+        return [
+            Model(f"{PROVIDER}/{name}", PROVIDER, _type_of(name)) for name in dict.fromkeys(names)
+        ]
+
+    async def resolve(self, name: str) -> str:
+        """Return the name, or that of the settings, or that of the one model that the server has."""
+        if name:
+            return name
+        if self._default is None:
+            served = await self._served()
+            if len(served) != 1:
+                known = ", ".join(served[:20]) or "none"
+                raise ModelNotFound(
+                    f"No model is chosen. Set openai.model to one that the server has: {known}."
+                )
+            self._default = served[0]
+        return self._default
 
     async def health(self) -> Health:
-        """Ask the server for its models; one that has no such list is well."""
+        """Ask the server for its models."""
         try:
             await self._served()
-        except ModelNotFound:
-            return Health(ok=True)
         except StackError as exc:
             return Health(ok=False, detail=exc.message)
         return Health(ok=True)
@@ -105,25 +122,18 @@ class OpenAIModel:
         if client is not None:
             await client.close()
 
-    async def _default_model(self) -> str:
-        if self._default is None:
-            try:
-                served = await self._served()
-            except ModelNotFound:  # there is no such list
-                served = []
-            if len(served) != 1:
-                known = ", ".join(served[:20]) or "none"
-                raise ModelNotFound(
-                    f"No model is chosen. Set openai.model to one that the server has: {known}."
-                )
-            self._default = served[0]
-        return self._default
-
     async def _served(self) -> list[str]:
+        """Return the names of the models of the server; none when it has no such list."""
         client = await self._connect()
-        with _translating(""):
-            models = await client.models.list(timeout=_PROBE_SECONDS)
-            return [model.id for model in models.data]
+        try:
+            with translating(""):
+                models = await client.models.list(timeout=_PROBE_SECONDS)
+                return [model.id for model in models.data][:_MODELS]
+        except ModelNotFound:
+            return []
+        except TurnFailed as exc:
+            # There is no turn: the server is not well.
+            raise StackUnavailable(exc.message) from exc
 
     async def _connect(self) -> AsyncOpenAI:
         if self._client is None:
@@ -154,7 +164,9 @@ class _Call(msgspec.Struct):
 class _Reading:
     """Reads the chunks of one completion."""
 
-    def __init__(self) -> None:
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._said = 0  # characters of text
         self._calls: dict[int, _Call] = {}
         self._finish: str | None = None
         self._usage: Usage | None = None
@@ -166,6 +178,7 @@ class _Reading:
         for choice in (chunk.choices or ())[:1]:
             delta = choice.delta
             if delta is not None and delta.content:
+                self._said += len(delta.content)
                 yield TextDelta(delta.content)
             for part in (delta.tool_calls if delta is not None else None) or ():
                 self._extend(part)
@@ -173,8 +186,8 @@ class _Reading:
 
     def end(self) -> Iterator[Piece]:
         """Yield what is known at the end; raises ``StackError`` when there was none."""
-        if self._usage:
-            yield self._usage
+        if self._usage or self._finish:
+            yield self._usage or self._estimate()
         if self._finish is None:
             raise InvalidAgentResponse("The model server broke off the answer.")
         if self._finish == "content_filter":
@@ -189,6 +202,13 @@ class _Reading:
         else:
             yield Stop(_STOP_REASONS.get(self._finish, "end_of_turn"))
 
+    def _estimate(self) -> Usage:
+        """What a server that counts no tokens would have counted, a token for four characters."""
+        told = sum(len(tool.name) + len(tool.description) for tool in self._prompt.tools)
+        read = len(self._prompt.instructions) + told + size_of(self._prompt.messages)
+        called = sum(len(call.name) + len(call.arguments) for call in self._calls.values())
+        return Usage(tokens(read), tokens(self._said + called))
+
     def _extend(self, part: Any) -> None:
         index = len(self._calls) if part.index is None else part.index
         call = self._calls.setdefault(index, _Call())
@@ -198,11 +218,15 @@ class _Reading:
             call.arguments += part.function.arguments or ""
 
 
-def _body(prompt: Prompt, model: str) -> dict[str, Json]:
+def _type_of(name: str) -> str:
+    return "embedding" if "embed" in name.lower() else "llm"
+
+
+def _body(prompt: Prompt) -> dict[str, Json]:
     form = prompt.response_format
     system = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
     body: dict[str, Json] = {
-        "model": model,
+        "model": prompt.model,
         "messages": system + [_message(message) for message in prompt.messages],
         "tools": [_tool(tool) for tool in prompt.tools] or None,
         "tool_choice": "none" if prompt.tools and not prompt.may_call else None,
@@ -254,41 +278,3 @@ def _content(message: UserMessage) -> Json:
         return text
     images = [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
     return [{"type": "text", "text": text}, *images] if text else images
-
-
-@contextmanager
-def _translating(model: str) -> Iterator[None]:
-    """Turn the errors of the client into ours; all others pass."""
-    import openai
-
-    try:
-        yield
-    except openai.APITimeoutError as exc:
-        raise StackTimeout("The model server did not answer in time.") from exc
-    except openai.APIConnectionError as exc:
-        raise StackUnavailable("The model server cannot be reached.") from exc
-    except openai.APIStatusError as exc:
-        raise _meaning(exc.status_code, str(exc.body), model) from exc
-    except openai.APIResponseValidationError as exc:
-        raise InvalidAgentResponse("The model server's answer is not understood.") from exc
-    except openai.APIError as exc:
-        raise TurnFailed("The model server broke off the answer with an error.") from exc
-    except (ValueError, AttributeError, TypeError) as exc:
-        # chunks that are no JSON, or not of the shape that the client takes for granted
-        raise InvalidAgentResponse("The model server's answer is not understood.") from exc
-
-
-def _meaning(status: int, said: str, model: str) -> StackError:
-    """Classify an error answer; ``said`` decides what it is and never appears in the result."""
-    if "context_length" in said or "maximum context" in said:
-        return TurnFailed("The conversation is too long for the model.")
-    if status == 404:
-        return ModelNotFound(
-            f"The model server does not know the model {model}." if model else None
-        )
-    if status in _STATUSES:
-        error, text = _STATUSES[status]
-        return error(text)
-    if status >= 500:
-        return StackUnavailable(f"The model server failed (HTTP {status}).")
-    return TurnFailed(f"The model server refused the request (HTTP {status}).")

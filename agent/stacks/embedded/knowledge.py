@@ -46,6 +46,11 @@ class Knowledge:
         self._source = f"vs_{hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:32]}"
         self._indexing: asyncio.Task[None] | None = None
 
+    @property
+    def store_id(self) -> str:
+        """The id of the folder as a vector store."""
+        return self._source
+
     async def open(self) -> None:
         """Begin to index; raises ``SettingsError`` when there is no such folder."""
         if not await asyncio.to_thread(self._folder.is_dir):
@@ -79,6 +84,7 @@ class Knowledge:
             "name": self._folder.name,
             "created_at": size.indexed_at // 1000,
             "last_active_at": size.indexed_at // 1000,
+            "expires_at": None,
             "status": "completed",
             "usage_bytes": size.bytes,
             "file_counts": {

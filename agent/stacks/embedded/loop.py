@@ -11,7 +11,7 @@ import msgspec
 from agent.stacks.embedded import steps as step
 from agent.stacks.embedded.messages import ModelMessage, ToolCall, ToolMessage
 from agent.stacks.embedded.model import Stop
-from agent.stacks.embedded.tools import arguments_of
+from agent.stacks.embedded.tool_events import ended, readable, started
 from agent.stacks.mcp_access import CredentialsNeeded
 from agent.stacks.turn import (
     AuthRequired,
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 MAX_INFER_ITERS = 10
 """How often the model is asked in a turn where the agent says nothing."""
-
-_SHOWN = 4096  # characters of a tool's arguments and of its result that are shown
 
 
 class AgentLoop:
@@ -149,7 +147,7 @@ class AgentLoop:
         for call in calls:
             if self._asks(call):
                 continue
-            yield started(call)
+            yield started(call, self._toolbox.about(call))
             try:
                 result = await self._toolbox.run(call)
             except CredentialsNeeded as exc:
@@ -158,7 +156,7 @@ class AgentLoop:
             message = ToolMessage(call.call_id, call.tool_name, result.content)
             ran.append(call)
             results.append(message)
-            yield ended(message)
+            yield ended(call, result.content, failed=result.failed)
             for citation in result.citations:
                 yield citation
         if ran:
@@ -185,32 +183,9 @@ class AgentLoop:
         return InputRequired(" ".join(asked), data)
 
 
-def started(call: ToolCall) -> StepStarted:
-    """Tell that a tool runs."""
-    detail = {"call_id": call.call_id, "arguments": _shown(_arguments(call))}
-    return StepStarted("tool_execution", call.tool_name, detail)
-
-
-def ended(result: ToolMessage) -> StepEnded:
-    """Tell what a tool call came to."""
-    detail = {"call_id": result.call_id, "result": _shown(result.content)}
-    return StepEnded("tool_execution", result.tool_name, detail)
-
-
 def _asked(call: ToolCall) -> dict[str, Json]:
-    return {"call_id": call.call_id, "tool_name": call.tool_name, "arguments": _arguments(call)}
+    return {"call_id": call.call_id, "tool_name": call.tool_name, "arguments": readable(call)}
 
 
 def _names(calls: Sequence[ToolCall]) -> str:
     return ", ".join(call.tool_name for call in calls)
-
-
-def _arguments(call: ToolCall) -> Json:
-    """Return the arguments as JSON when they are JSON, else the text of the model."""
-    arguments = arguments_of(call)
-    return call.arguments if arguments is None else arguments
-
-
-def _shown(value: Json) -> Json:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return value if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -30,6 +30,13 @@ _SDK = ("mcp", "httpx2", "mcp.client.streamable_http")
 _PAGES = 20  # of a listing
 
 
+class Called(msgspec.Struct, frozen=True):
+    """What a tool said; ``failed`` when it says so itself."""
+
+    text: str
+    failed: bool = False
+
+
 class McpServers:
     """All servers of the settings, by name, and the tools that they were last seen with."""
 
@@ -85,7 +92,7 @@ class ShownServers:
         given = callers_headers(server, self._credentials)
         return await self._listings.of(name, given, partial(self._list, server))
 
-    async def call(self, name: str, tool: str, arguments: dict[str, Json]) -> str:
+    async def call(self, name: str, tool: str, arguments: dict[str, Json]) -> Called:
         """Run a tool and return its text, also of a failure.
 
         Raises ``CredentialsNeeded`` and other ``StackError``s.
@@ -95,7 +102,7 @@ class ShownServers:
         texts = [_text(item) for item in result.content]
         if not texts and result.structured_content is not None:
             texts = [msgspec.json.encode(result.structured_content).decode()]
-        return "\n".join(texts)
+        return Called("\n".join(texts), bool(result.is_error))
 
     async def _list(self, server: McpServer) -> tuple[McpTool, ...]:
         tools: list[McpTool] = []

@@ -153,6 +153,15 @@ def from_input(stored: Json) -> UserMessage:
     )
 
 
+def arguments_of(call: ToolCall) -> dict[str, Json] | None:
+    """Return the arguments of a call; None when they are not a JSON object."""
+    try:
+        value = msgspec.json.decode(call.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def size_of(messages: Iterable[Message]) -> int:
     """Estimate the size in characters; an image counts as ``IMAGE_CHARS``."""
     size = 0

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is asked.
 
-    ``model`` is empty for the default one; without ``may_call`` no tool may be called any more.
+    ``model`` is the name that the model has for its server. Without ``may_call`` no tool may be called any
+    more; without ``may_search`` a model that looks into the documents by itself leaves that.
     """
 
     model: str
@@ -27,6 +28,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str = ""
     tools: tuple[ClientTool, ...] = ()
     may_call: bool = True
+    may_search: bool = True
     response_format: ResponseFormat | None = None
     max_tokens: int | None = None
     temperature: float | None = None
@@ -43,7 +45,9 @@ type Piece = TextDelta | ToolCall | Citation | Usage | Stop
 
 
 class LanguageModel(Protocol):
-    """Answers prompts."""
+    """Answers prompts. ``provider`` and the name of a model make up its identifier."""
+
+    provider: str
 
     def infer(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """Yield the answer piece by piece, ``Stop`` last; raises ``StackError``."""
@@ -53,6 +57,12 @@ class LanguageModel(Protocol):
 
     def wants_tools(self, message: UserMessage, /) -> bool:
         """Tell whether it is worth finding out which tools there are."""
+
+    async def resolve(self, name: str) -> str:
+        """Return the name of the model for its server, of the default one for an empty name.
+
+        Raises ``ModelNotFound`` when there is none.
+        """
 
     async def catalogue(self) -> Sequence[Model]:
         """Return the models that may be asked for, the default first."""

@@ -31,7 +31,6 @@ _CANDIDATES = 20  # passages that are looked at closely
 _FOLLOW_UP = 4  # words; so short a message may go on about what was asked before
 _ENOUGH = 0.75  # of the question; a passage that has less is joined by one that adds to it
 _ADDS = 0.25  # of the question
-_SNIPPET = 1000  # characters
 _SMALL_TALK = frozenset({"hello", "hi", "hey", "thanks", "thank", "bye", "ok", "okay", "yes", "no"})
 _CONNECTIVES = frozenset({"and", "also", "but", "or", "for", "in", "with", "then"})
 _ABOUT_FILES = frozenset(stems("attached files documents data texts contents summary summarize"))
@@ -40,6 +39,7 @@ _NO_MODEL = (
     "To have a language model answer, set `openai.base_url` (or `OPENAI_BASE_URL`) to an "
     "OpenAI-compatible server, or `llama_stack.url` to a Llama Stack."
 )
+_NOT_SEARCHED = "they are not to be searched for this message"
 
 
 class Excerpts(msgspec.Struct, frozen=True):
@@ -58,16 +58,19 @@ def citation_of(passage: Passage, score: float | None = None) -> Citation:
     return Citation(
         title=f"{passage.title} > {passage.section}" if passage.section else passage.title,
         uri=f"{passage.path}#{passage.anchor}" if passage.anchor else passage.path,
-        text=passage.text[:_SNIPPET],
+        text=passage.text,
         document_id=passage.path,
         score=None if score is None else round(score, 4),
     )
 
 
 async def find_answer(
-    knowledge: Knowledge, message: UserMessage, before: Sequence[Message]
+    knowledge: Knowledge | None, message: UserMessage, before: Sequence[Message]
 ) -> Excerpts:
-    """Answer from what is attached, else from the documents, else say that nothing is found."""
+    """Answer from what is attached, else from the documents, else say that nothing is found.
+
+    Without ``knowledge`` the documents are not looked at.
+    """
     attachments = _attachments(message, before)
     kind = kind_of(_question_of(message))
     asked_for = _asked_for(message, before, without=_ABOUT_FILES if attachments else ())
@@ -80,6 +83,8 @@ async def find_answer(
             return found
         if message.attachments and not any(asked_for):
             return await asyncio.to_thread(_summary, message.attachments[0])
+    if knowledge is None:
+        return Excerpts(_NO_MODEL.format(why=_NOT_SEARCHED))
     for terms in asked_for:
         hits = await knowledge.search(terms, _CANDIDATES)
         statistics = Statistics(hits.total, hits.counts)

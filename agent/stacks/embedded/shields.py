@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from agent.stacks.embedded.messages import Message
     from agent.stacks.embedded.model import LanguageModel
-    from agent.stacks.embedded.turn_record import TurnRecord
     from agent.stacks.turn import Json, TurnEvent
 
 REFUSAL = "I can't answer that. Can I help with something else?"
@@ -36,14 +35,32 @@ REFUSAL = "I can't answer that. Can I help with something else?"
 class Shields:
     """The shields of one turn; ``guard`` serves their models, None when no server is configured."""
 
-    def __init__(self, guard: LanguageModel | None, record: TurnRecord) -> None:
-        """Check nothing yet."""
+    def __init__(
+        self, guard: LanguageModel | None, message: UserMessage, turn_id: str, steps: list[Json]
+    ) -> None:
+        """Check nothing yet; ``steps`` get the verdicts."""
         self._guard = guard
-        self._record = record
+        self._message = message
+        self._turn_id = turn_id
+        self._steps = steps
+
+    async def around(
+        self, before: Sequence[str], work: AsyncGenerator[TurnEvent], after: Sequence[str]
+    ) -> AsyncGenerator[TurnEvent]:
+        """Do the work if what the user says passes, and let what comes of it out if it passes."""
+        async with aclosing(work):
+            async with aclosing(self.before(before)) as checks:
+                async for event in checks:
+                    yield event
+                    if isinstance(event, Rejected):
+                        return
+            async with aclosing(self.after(after, work) if after else work) as events:
+                async for event in events:
+                    yield event
 
     async def before(self, shields: Sequence[str]) -> AsyncGenerator[TurnEvent]:
         """Check what the user says; ``Rejected`` is the last event when it is refused."""
-        message = UserMessage(self._record.message.text, self._record.message.attachments)
+        message = UserMessage(self._message.text, self._message.attachments)
         async with aclosing(self._check(shields, (message,))) as events:
             async for event in events:
                 yield event
@@ -59,7 +76,7 @@ class Shields:
                 continue
             if held and isinstance(event, TurnCompleted | InputRequired | AuthRequired):
                 said = ModelMessage("".join(delta.text for delta in held))
-                checks = self._check(shields, (UserMessage(self._record.message.text), said))
+                checks = self._check(shields, (UserMessage(self._message.text), said))
                 async with aclosing(checks):
                     async for check in checks:
                         yield check
@@ -76,7 +93,7 @@ class Shields:
             started_at = step.now()
             yield StepStarted("shield_call", shield)
             violation = await self._violation(shield, messages)
-            self._record.steps.append(step.shield_call(self._record.turn_id, started_at, violation))
+            self._steps.append(step.shield_call(self._turn_id, started_at, violation))
             shown = violation and {
                 "level": "error",
                 "type": violation["metadata"]["violation_type"],

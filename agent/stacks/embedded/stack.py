@@ -12,31 +12,32 @@ import msgspec
 
 from a2a_state.sessions import Agent, Sessions
 from agent.clock import now
-from agent.errors import ModelNotFound, SettingsError
-from agent.stacks.embedded import extractive, inference, steps, turn_record
-from agent.stacks.embedded.agent_config import (
-    SamplingParams,
-    Strategy,
-    config_of,
-    identity,
-    read_config,
-    unusable_groups,
-)
+from agent.errors import SettingsError
+from agent.stacks.embedded import steps, tool_events, turn_options, turn_record
+from agent.stacks.embedded.agent_config import config_of, identity, read_config, unusable_groups
 from agent.stacks.embedded.catalogue import EmbeddedCatalogue
-from agent.stacks.embedded.loop import MAX_INFER_ITERS, AgentLoop, ended, started
-from agent.stacks.embedded.model import Prompt
+from agent.stacks.embedded.extractive import ExtractiveModel
+from agent.stacks.embedded.loop import MAX_INFER_ITERS, AgentLoop
+from agent.stacks.embedded.messages import UserMessage
+from agent.stacks.embedded.prompts import prompt_of, with_tools
 from agent.stacks.embedded.shields import Shields
-from agent.stacks.embedded.tools import gather_tools
+from agent.stacks.embedded.tool_gathering import Gathering
+from agent.stacks.embedded.tools import Toolbox
+from agent.stacks.embedded.topic import in_a_line, topic_of
 from agent.stacks.mcp_access import CredentialsNeeded
 from agent.stacks.response_format import response_format
+from agent.stacks.single_turn import answer_of
 from agent.stacks.turn import (
+    NO_CREDENTIALS,
     AuthRequired,
     ClientTool,
     Failed,
+    Inferred,
     InputRequired,
     Rejected,
     TurnCompleted,
     TurnStarted,
+    Usage,
 )
 
 if TYPE_CHECKING:
@@ -47,9 +48,11 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.stacks.embedded.agent_config import AgentConfig
     from agent.stacks.embedded.mcp_servers import ShownServers
-    from agent.stacks.embedded.model import LanguageModel
+    from agent.stacks.embedded.model import LanguageModel, Prompt
     from agent.stacks.embedded.turn_record import TurnRecord
-    from agent.stacks.turn import Owner, TurnEvent, TurnRequest
+    from agent.stacks.turn import Inference, Json, Owner, TurnEvent, TurnRequest
+
+_QUESTION = 4000  # characters of a question that its topic is told from
 
 _log = logging.getLogger(__name__)
 
@@ -76,14 +79,15 @@ class EmbeddedStack(EmbeddedCatalogue):
         """Open nothing; without a folder the documents are those of the settings, or ours."""
         super().__init__(settings, database, knowledge_folder)
         self._sessions = Sessions(database)
-        config = config_of(settings)
-        self._agent = Agent(identity(config), "", "", msgspec.to_builtins(config), 0)
+        self._configured = config_of(settings)
+        config = msgspec.to_builtins(self._configured)
+        self._agent = Agent(identity(self._configured), "", "", config, 0)
 
     @override
     async def open(self) -> None:
         """Begin to index the documents; raises ``SettingsError``."""
         for key in ("input_shields", "output_shields"):
-            if getattr(self.settings.agent, key) and self._openai is None:
+            if getattr(self.settings.agent, key) and self._models.language_model is None:
                 raise SettingsError(f"agent.{key}", "needs a model server: set openai.base_url")
         for group in unusable_groups(self.settings):
             _log.warning("The tool group %s needs a Llama Stack; it is left out", group)
@@ -93,7 +97,7 @@ class EmbeddedStack(EmbeddedCatalogue):
     async def close(self) -> None:
         """Stop indexing and close the connections to the model."""
         await self._knowledge.close()
-        await self._default.close()
+        await self._models.default.close()
 
     @override
     async def start_conversation(self, owner: Owner) -> str:
@@ -104,20 +108,24 @@ class EmbeddedStack(EmbeddedCatalogue):
     async def turn(self, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
         """Run a turn, or go on with one that waited for the caller.
 
+        What the turn began with holds until it ends: its options are not changed by resuming it.
         Closing the iterator stops the work and stores the turn as canceled.
         """
         wanted = response_format(request.metadata)
+        store_id = self._knowledge.store_id
+        turn_options.check(request.options, store_id, self._shields)
         record = await self._record(request)
         unsettled = "failed"
         try:
-            config = self._config(record)
-            model, name = self._choose(record.options["model"] or config.model)
+            config = turn_options.apply(record.wanted, self._config(record), store_id)
+            chosen = await self._models.choose(record.options["model"] or config.model)
             wanted = wanted or response_format(record.options)
-            model.check(record.message, wanted)
-            yield TurnStarted(record.turn_id)
-            prompt = Prompt(model=name, messages=record.messages, response_format=wanted)
+            chosen.model.check(record.message, wanted)
+            yield TurnStarted(record.turn_id, chosen.identifier)
+            may_search = turn_options.searches(record.wanted, store_id)
+            prompt = prompt_of(config, chosen.name, record.messages, wanted, may_search=may_search)
             servers = self._servers.shown(request.credentials)
-            async with aclosing(self._run(record, config, model, prompt, servers)) as events:
+            async with aclosing(self._run(record, config, chosen.model, prompt, servers)) as events:
                 async for event in events:
                     if state := _STATES.get(type(event)):
                         unsettled = ""
@@ -143,6 +151,25 @@ class EmbeddedStack(EmbeddedCatalogue):
             return None
         return TurnCompleted(turn.output_message["stop_reason"], turn_record.text_of(turn))
 
+    @override
+    async def infer(self, request: Inference) -> Inferred:
+        """Ask the model, with the shields of the settings; nothing is stored."""
+        return await answer_of(self._answer(request))
+
+    @override
+    async def topic_of(self, question: str, owner: Owner, model: str | None = None) -> Inferred:
+        """Ask the model; without a language model the question is its own topic, and costs nothing."""
+        chosen = await self._models.choose(model)
+        if isinstance(chosen.model, ExtractiveModel):
+            return Inferred(topic_of(question), None, Usage(0, 0))
+        said = await super().topic_of(question[:_QUESTION], owner, model)
+        return msgspec.structs.replace(said, text=in_a_line(said.text))
+
+    @override
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Delete the session; whose it is, the caller knows."""
+        await self._sessions.delete(conversation_id)
+
     async def _record(self, request: TurnRequest) -> TurnRecord:
         if request.resume:
             return await turn_record.resume(self._sessions, request, request.resume)
@@ -153,20 +180,7 @@ class EmbeddedStack(EmbeddedCatalogue):
     def _config(self, record: TurnRecord) -> AgentConfig:
         """Return the configuration of the session's agent; that of the settings may be newer."""
         is_ours = not record.agent.owner
-        return read_config((self._agent if is_ours else record.agent).agent_config)
-
-    def _choose(self, name: str | None) -> tuple[LanguageModel, str]:
-        """Return the model of a name, and how its server calls it; empty for the default one."""
-        provider, _, bare = (name or "").rpartition("/")
-        if bare == extractive.IDENTIFIER and provider in ("", extractive.PROVIDER):
-            return self._extractive, bare
-        if self._openai is None:
-            if name:
-                raise ModelNotFound(f"There is no model {name}: no language model is configured.")
-            return self._extractive, extractive.IDENTIFIER
-        known = {inference.PROVIDER, self.settings.inference.default_provider}
-        first, _, rest = (name or "").partition("/")
-        return self._openai, rest if rest and first in known else name or ""
+        return self._configured if is_ours else read_config(record.agent.agent_config)
 
     async def _run(
         self,
@@ -176,62 +190,72 @@ class EmbeddedStack(EmbeddedCatalogue):
         prompt: Prompt,
         servers: ShownServers,
     ) -> AsyncGenerator[TurnEvent]:
-        for result in record.results:
-            call = next(c for c in steps.calls_of(record.steps) if c.call_id == result.call_id)
-            yield started(call)
-            yield ended(result)
-        shields = Shields(self._openai, record)
-        if not record.steps:
-            async with aclosing(shields.before(config.input_shields or ())) as checks:
-                async for event in checks:
-                    yield event
-                    if isinstance(event, Rejected):
-                        return
-        try:
-            loop = await self._loop(record, config, model, prompt, servers)
-        except CredentialsNeeded as exc:
-            yield exc.event
-            return
-        async with aclosing(loop.run()) as events:
-            guarded = (
-                shields.after(config.output_shields, events) if config.output_shields else events
-            )
-            async with aclosing(guarded):
-                async for event in guarded:
-                    yield event
+        for given in record.given:
+            kind = tool_events.MCP if given.denied else tool_events.FUNCTION
+            yield tool_events.started(given.call, {"type": kind})
+            yield tool_events.ended(given.call, given.content, failed=given.denied)
+        work = self._work(record, config, model, prompt, servers)
+        shields = Shields(self._models.language_model, record.message, record.turn_id, record.steps)
+        before = () if record.steps else config.input_shields or ()
+        after = config.output_shields or ()
+        async with aclosing(shields.around(before, work, after)) as events:
+            async for event in events:
+                yield event
 
-    async def _loop(
+    async def _work(
         self,
         record: TurnRecord,
         config: AgentConfig,
         model: LanguageModel,
         prompt: Prompt,
         servers: ShownServers,
-    ) -> AgentLoop:
-        more = msgspec.convert(record.options["client_tools"], tuple[ClientTool, ...])
+    ) -> AsyncGenerator[TurnEvent]:
+        more = () if record.wanted.no_tools else record.options["client_tools"]
         if not model.wants_tools(record.message):
             config = msgspec.structs.replace(config, toolgroups=())
-        toolbox = await gather_tools(self._knowledge, servers, config, more)
-        toolbox.check(steps.unanswered(record.steps))
-        sampling = config.sampling_params or SamplingParams()
-        strategy = sampling.strategy or Strategy()
-        prompt = msgspec.structs.replace(
-            prompt,
-            instructions="\n".join((config.instructions, *toolbox.notes)),
-            tools=toolbox.specs,
-            max_tokens=sampling.max_tokens or None,
-            temperature=strategy.temperature,
-            top_p=strategy.top_p,
+        gathering = Gathering(
+            self._knowledge, servers, config, msgspec.convert(more, tuple[ClientTool, ...])
         )
-        return AgentLoop(
+        is_first = not steps.inferences(record.steps)
+        try:
+            async with aclosing(gathering.run()) as listings:
+                async for listing in listings:
+                    if is_first:
+                        yield listing
+            toolbox = gathering.toolbox
+            toolbox.check(steps.unanswered(record.steps))
+        except CredentialsNeeded as exc:
+            yield exc.event
+            return
+        loop = AgentLoop(
             model,
-            prompt,
+            with_tools(prompt, toolbox),
             toolbox,
             turn_id=record.turn_id,
             steps=record.steps,
             approved=record.options.get("approved", ()),
             max_infer_iters=config.max_infer_iters or MAX_INFER_ITERS,
         )
+        async with aclosing(loop.run()) as events:
+            async for event in events:
+                yield event
+
+    async def _answer(self, request: Inference) -> AsyncGenerator[TurnEvent]:
+        """Run what is like a turn, and leaves nothing behind."""
+        chosen = await self._models.choose(request.model)
+        message = UserMessage(request.text)
+        chosen.model.check(message, None)
+        yield TurnStarted("", chosen.identifier)
+        config = msgspec.structs.replace(self._configured, instructions=request.instructions)
+        prompt = prompt_of(config, chosen.name, (message,))
+        toolbox = Toolbox(self._knowledge, self._servers.shown(NO_CREDENTIALS), {}, ())
+        said: list[Json] = []
+        loop = AgentLoop(chosen.model, prompt, toolbox, turn_id="", steps=said)
+        shields = Shields(self._models.language_model, message, "", said)
+        before, after = config.input_shields or (), config.output_shields or ()
+        async with aclosing(shields.around(before, loop.run(), after)) as events:
+            async for event in events:
+                yield event
 
 
 def _waiting(event: TurnEvent) -> dict[str, str]:

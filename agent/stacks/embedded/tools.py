@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.errors import StackError, TurnFailed
-from agent.stacks.embedded.agent_config import KNOWLEDGE_GROUP, MCP_PREFIX
+from agent.errors import StackError
+from agent.stacks.embedded import tool_events
+from agent.stacks.embedded.messages import arguments_of
 from agent.stacks.embedded.ranking import Statistics, rank
 from agent.stacks.embedded.retrieval import citation_of
 from agent.stacks.embedded.terms import asked
@@ -19,7 +19,6 @@ from agent.stacks.turn import Citation, ClientTool, Json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.stacks.embedded.agent_config import AgentConfig, ToolGroup
     from agent.stacks.embedded.knowledge import Knowledge
     from agent.stacks.embedded.mcp_servers import ShownServers
     from agent.stacks.embedded.messages import ToolCall
@@ -42,8 +41,6 @@ DOWN = "not available at the moment"
 LEFT_OUT = "left out: the user has sent no credentials for them"
 
 _PASSAGES, _CANDIDATES = 5, 30
-_ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
-_NAME_LENGTH = 64  # the longest name of a function in OpenAI's API
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -51,9 +48,10 @@ class ToolResult(msgspec.Struct, frozen=True):
 
     content: str
     citations: tuple[Citation, ...] = ()
+    failed: bool = False
 
 
-class _Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True):
     """Where a tool is run: an MCP server, or here when ``server`` is empty."""
 
     spec: ClientTool
@@ -76,7 +74,7 @@ class Toolbox:
         self,
         knowledge: Knowledge,
         servers: ShownServers,
-        sources: Mapping[str, _Source],
+        sources: Mapping[str, Source],
         client_tools: Sequence[ClientTool],
         missing: Sequence[Missing] = (),
     ) -> None:
@@ -114,6 +112,15 @@ class Toolbox:
         """What the model is told of the servers whose tools are not there."""
         return [f"The tools of {each.server} are {each.because}." for each in self.missing]
 
+    def about(self, call: ToolCall) -> dict[str, str]:
+        """Return what is to be shown of the tool of a call: its type, and its MCP server."""
+        source = None if call.tool_name in self._client else self._sources.get(call.tool_name)
+        if source is None:
+            return {"type": tool_events.FUNCTION}
+        if source.server:
+            return {"type": tool_events.MCP, "server_label": source.server}
+        return {"type": tool_events.SEARCH}
+
     def check(self, waiting: Sequence[ToolCall]) -> None:
         """Raise ``CredentialsNeeded`` when calls of an earlier message may be of a server left out now."""
         left_out = [each.server for each in self.missing if each.because == LEFT_OUT]
@@ -129,27 +136,27 @@ class Toolbox:
         arguments = arguments_of(call)
         source = self._sources.get(call.tool_name)
         if arguments is None:
-            return ToolResult("The arguments are not a valid JSON object.")
+            return _failed("The arguments are not a valid JSON object.")
         if source is None:
-            return ToolResult("\n".join((f"There is no tool {call.tool_name}.", *self.notes)))
+            return _failed("\n".join((f"There is no tool {call.tool_name}.", *self.notes)))
         try:
             if source.server:
-                content = await self._servers.call(
+                called = await self._servers.call(
                     source.server, source.tool, arguments | source.args
                 )
-                return ToolResult(_bounded(content))
+                return ToolResult(_bounded(called.text), failed=called.failed)
             return await self._search(arguments)
         except CredentialsNeeded:
             raise
         except StackError as exc:
-            _log.warning("tool %s failed: %s", call.tool_name, _in_a_line(exc))
+            _log.warning("tool %s failed: %s", call.tool_name, in_a_line(exc))
             _log.debug("tool %s failed", call.tool_name, exc_info=exc)
-            return ToolResult(exc.message)
+            return _failed(exc.message)
 
     async def _search(self, arguments: dict[str, Json]) -> ToolResult:
         query = arguments.get("query")
         if not isinstance(query, str) or not query.strip():
-            return ToolResult("The argument query must be a text.")
+            return _failed("The argument query must be a text.")
         terms = asked(query)
         hits = await self._knowledge.search(terms, _CANDIDATES)
         _question, ranked = rank(terms, "", hits.passages, Statistics(hits.total, hits.counts))
@@ -164,89 +171,16 @@ class Toolbox:
         return ToolResult(_bounded("\n\n".join(texts)), citations)
 
 
-async def gather_tools(
-    knowledge: Knowledge,
-    servers: ShownServers,
-    config: AgentConfig,
-    more: Sequence[ClientTool] = (),
-) -> Toolbox:
-    """Find out which tools an agent has. Servers that are down or left out are ``missing``.
-
-    Raises ``CredentialsNeeded`` for a server that refuses those it is shown.
-    """
-    sources: dict[str, _Source] = {}
-    missing: list[Missing] = []
-    for group in config.groups:
-        name = group.provider
-        if name == KNOWLEDGE_GROUP:
-            sources[KNOWLEDGE_SEARCH.name] = _Source(KNOWLEDGE_SEARCH)
-        elif name.removeprefix(MCP_PREFIX) in servers:
-            found = await _of_server(servers, name.removeprefix(MCP_PREFIX), group)
-            if isinstance(found, Missing):
-                missing.append(found)
-            else:
-                for source in found:
-                    _put(sources, source)
-        else:
-            raise TurnFailed(f"There is no tool group {group.name}.")
-    given = [
-        ClientTool(tool.name, tool.description or "", tool.input_schema or {})
-        for tool in config.client_tools or ()
-    ]
-    return Toolbox(knowledge, servers, sources, [*given, *more], missing)
+def _failed(why: str) -> ToolResult:
+    return ToolResult(why, failed=True)
 
 
-def arguments_of(call: ToolCall) -> dict[str, Json] | None:
-    """Return the arguments of a call; None when they are not a JSON object."""
-    try:
-        value = msgspec.json.decode(call.arguments or "{}")
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _in_a_line(error: StackError) -> str:
+def in_a_line(error: StackError) -> str:
     """Say what happened and by what kind of fault; what that one says may be the server's own words."""
     root: BaseException = error
     while inner := root.exceptions[0] if isinstance(root, BaseExceptionGroup) else root.__cause__:
         root = inner
     return error.message if root is error else f"{error.message.rstrip('.')}: {type(root).__name__}"
-
-
-async def _of_server(
-    servers: ShownServers, server: str, group: ToolGroup
-) -> list[_Source] | Missing:
-    only = group.name.partition("/")[2]
-    if not servers.is_usable(server):
-        return Missing(server, LEFT_OUT)
-    try:
-        tools = await servers.tools(server)
-    except CredentialsNeeded:
-        raise
-    except StackError as exc:
-        _log.warning("%s", _in_a_line(exc))
-        _log.debug("%s", exc.message, exc_info=exc)
-        return Missing(server, DOWN)
-    return [
-        _Source(
-            ClientTool(tool.name, tool.description, tool.input_schema),
-            server,
-            tool.name,
-            group.args,
-        )
-        for tool in tools
-        if only in ("", tool.name)
-    ]
-
-
-def _put(sources: dict[str, _Source], source: _Source) -> None:
-    """Add a tool by a name that models take and that no other tool has."""
-    names = [source.tool, f"{source.server}_{source.tool}"]
-    names += [f"{number}_{names[1]}" for number in range(2, len(sources) + 2)]
-    usable = (_ILLEGAL.sub("_", name)[:_NAME_LENGTH] for name in names)
-    name = next(name for name in usable if name not in sources)
-    spec = msgspec.structs.replace(source.spec, name=name)
-    sources[name] = msgspec.structs.replace(source, spec=spec)
 
 
 def _bounded(text: str) -> str:

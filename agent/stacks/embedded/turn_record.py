@@ -15,6 +15,7 @@ from agent.errors import AgentError, InvalidParams, TurnFailed
 from agent.stacks.embedded import steps as step
 from agent.stacks.embedded.messages import (
     Message,
+    ToolCall,
     ToolMessage,
     from_input,
     message_of,
@@ -22,12 +23,13 @@ from agent.stacks.embedded.messages import (
     to_input,
 )
 from agent.stacks.response_format import RESPONSE_FORMAT
+from agent.stacks.turn import TurnOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from a2a_state.sessions import Opened, Sessions
-    from agent.stacks.embedded.messages import ToolCall, UserMessage
+    from agent.stacks.embedded.messages import UserMessage
     from agent.stacks.turn import Answer, Json, Resume, TurnRequest
 
 _log = logging.getLogger(__name__)
@@ -41,20 +43,29 @@ RESULT, APPROVAL = "result", "approval"
 """What a turn waits for with a tool call."""
 DENIED = "The user did not approve this call."
 
+_WANTED = "wanted"  # in the options: those of the caller
 _RESUMED_AT = "resumed_at"  # in the options: how many steps the turn had then
 _STORE_SECONDS = 5.0  # for storing the end of a turn that was given up
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What the caller says to a call: the result of a tool of its own, or that ours was ``denied``."""
+
+    call: ToolCall
+    content: str
+    denied: bool
 
 
 class TurnRecord:
     """A turn in progress. ``steps`` grows as it goes on, and is stored with its end."""
 
-    def __init__(self, sessions: Sessions, opened: Opened, results: Sequence[ToolMessage]) -> None:
-        """``results`` are those that the caller resumes the turn with."""
+    def __init__(self, sessions: Sessions, opened: Opened, given: Sequence[Given]) -> None:
+        """``given`` is what the caller resumes the turn with."""
         self._sessions = sessions
         self._turn = opened.turn
         self._earlier = opened.earlier
         self.agent = opened.agent
-        self.results = tuple(results)
+        self.given = tuple(given)
         self.message: UserMessage = from_input(opened.turn.input_messages[-1])
         self.steps: list[Json] = list(opened.turn.steps)
 
@@ -67,6 +78,11 @@ class TurnRecord:
     def options(self) -> Json:
         """What was chosen for this turn alone."""
         return self._turn.options
+
+    @property
+    def wanted(self) -> TurnOptions:
+        """What the message that the turn began with wants otherwise than its agent."""
+        return msgspec.convert(self.options.get(_WANTED, {}), TurnOptions)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -117,6 +133,7 @@ async def begin(sessions: Sessions, request: TurnRequest, agent: Agent) -> TurnR
         options={
             "model": request.model,
             "client_tools": [msgspec.structs.asdict(tool) for tool in request.tools],
+            _WANTED: msgspec.to_builtins(request.options),
             RESPONSE_FORMAT: request.metadata.get(RESPONSE_FORMAT),
         },
         input_messages=[to_input(message_of(request.parts))],
@@ -142,14 +159,14 @@ async def resume(sessions: Sessions, request: TurnRequest, wanted: Resume) -> Tu
     if opened is None:
         raise TurnFailed("The turn that waits for input is not known.")
     turn = opened.turn
-    results: list[ToolMessage] = []
+    given: list[Given] = []
     if turn.state == "awaiting_input":
-        turn, results = _resumed(turn, wanted)
+        turn, given = _resumed(turn, wanted)
     elif turn.state != "in_progress" or _RESUMED_AT not in turn.options:
         raise TurnFailed("The turn does not wait for input.")
     if not await sessions.change(turn, states=("awaiting_input", "in_progress")):
         raise TurnFailed("The turn does not wait for input.")
-    return TurnRecord(sessions, msgspec.structs.replace(opened, turn=turn), results)
+    return TurnRecord(sessions, msgspec.structs.replace(opened, turn=turn), given)
 
 
 def text_of(turn: Turn) -> str:
@@ -157,8 +174,8 @@ def text_of(turn: Turn) -> str:
     return step.text_of(turn.steps[turn.options.get(_RESUMED_AT, 0) :])
 
 
-def _resumed(turn: Turn, wanted: Resume) -> tuple[Turn, list[ToolMessage]]:
-    """Return the turn with what the caller says to its calls, and the results among that.
+def _resumed(turn: Turn, wanted: Resume) -> tuple[Turn, list[Given]]:
+    """Return the turn with what the caller says to its calls, and all of that but the approvals.
 
     A turn that waits for nothing had no credentials: its calls are simply run again.
     """
@@ -167,25 +184,26 @@ def _resumed(turn: Turn, wanted: Resume) -> tuple[Turn, list[ToolMessage]]:
     asked = [call for call in calls if call.call_id in waiting]
     answers = _matched(asked, wanted) if asked else {}
     approved = list(turn.options.get("approved", ()))
-    results: list[ToolMessage] = []
+    given: list[Given] = []
     for call in asked:
         answer = answers[call.call_id]
         if waiting[call.call_id] == RESULT:
-            results.append(ToolMessage(call.call_id, call.tool_name, answer.content))
+            given.append(Given(call, answer.content, denied=False))
         elif answer.approve is None:
             problem = f"{call.call_id} wants to be approved or denied"
             raise InvalidParams("message.parts", problem)
         elif answer.approve:
             approved.append(call.call_id)
         else:
-            results.append(ToolMessage(call.call_id, call.tool_name, _denial(answer)))
+            given.append(Given(call, _denial(answer), denied=True))
     steps = list(turn.steps)
-    if results:
-        ran = [call for call in asked if call.call_id not in approved]
+    if given:
+        ran = [each.call for each in given]
+        results = [ToolMessage(e.call.call_id, e.call.tool_name, e.content) for e in given]
         steps.append(step.tool_execution(turn.turn_id, step.now(), ran, results))
     options = turn.options | {"waiting": {}, "approved": approved, _RESUMED_AT: len(steps)}
     going = msgspec.structs.replace(turn, state="in_progress", steps=steps, options=options)
-    return going, results
+    return going, given
 
 
 def _matched(asked: Sequence[ToolCall], wanted: Resume) -> dict[str, Answer]:
