@@ -1,12 +1,13 @@
 """The bodies of ``/v1/conversations`` and ``/v2/conversations``."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agent.conversation_turns import Turn
+from agent.errors import UnsupportedOperation
 from rest_compat.lightspeed.tool_steps import ToolSteps
 from rest_compat.lightspeed.tool_summaries import ToolCallSummary, ToolResultSummary
 
@@ -153,10 +154,15 @@ class ConversationDeleteResponse(BaseModel):
     )
 
 
-def deleted(
-    conversation_id: str, *, there: bool, success: bool = True
-) -> ConversationDeleteResponse:
-    """Return what became of a deletion."""
+async def deleted(conversation_id: str, deletion: Awaitable[bool]) -> ConversationDeleteResponse:
+    """Return what becomes of a deletion, which tells whether there was anything to delete.
+
+    One that gives up, because something in the conversation does not end, is no success.
+    """
+    try:
+        there, success = await deletion, True
+    except UnsupportedOperation:
+        there, success = False, False
     response = "Conversation deleted successfully" if there else "Conversation cannot be deleted"
     return ConversationDeleteResponse(
         conversation_id=conversation_id, success=success, response=response

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 
 from agent.caller import Caller
-from agent.errors import StateError, UnsupportedOperation
+from agent.errors import StateError
 from agent.histories import Histories
 from agent.others import QUERY
 from rest_compat.lightspeed.backend import Backend
@@ -99,7 +99,6 @@ def make_conversations_v1(backend: Backend, callers: Callers) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, histories: Histories, callers: Callers) -> None:
-
     @router.get(
         "/v1/conversations",
         operation_id="get_conversations_list_endpoint_handler_v1_conversations_get",
@@ -149,10 +148,7 @@ def _add_changing(router: APIRouter, histories: Histories, callers: Callers) -> 
         """Delete a conversation with its tasks, those that run too; what is not there is deleted already."""
         wanted = conversation_id_in(conversation_id)
         with _of_database():
-            try:
-                return deleted(wanted, there=await histories.delete(caller, wanted))
-            except UnsupportedOperation:
-                return deleted(wanted, there=False, success=False)
+            return await deleted(wanted, histories.delete(caller, wanted))
 
     @router.put(
         "/v1/conversations/{conversation_id}",

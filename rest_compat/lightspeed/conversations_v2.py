@@ -11,7 +11,7 @@ from a2a_state.conversation_cache import CachedConversation
 from agent.caller import Caller
 from agent.conversation_cache import ConversationCache
 from agent.conversation_turns import Turn
-from agent.errors import ResourceNotFound, StateError, UnsupportedOperation
+from agent.errors import ResourceNotFound, StateError
 from agent.histories import Histories, ListedConversation
 from rest_compat.lightspeed.backend import Backend
 from rest_compat.lightspeed.callers import Callers
@@ -137,7 +137,6 @@ def make_conversations_v2(backend: Backend, callers: Callers) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, shelf: _Shelf | None, callers: Callers) -> None:
-
     @router.get(
         "/v2/conversations",
         operation_id="get_conversations_list_endpoint_handler_v2_conversations_get",
@@ -187,10 +186,7 @@ def _add_changing(router: APIRouter, shelf: _Shelf | None, callers: Callers) -> 
         """Delete a conversation on every surface; what is not there is deleted already."""
         wanted = conversation_id_in(conversation_id)
         with _of(shelf) as kept:
-            try:
-                return deleted(wanted, there=await kept.delete(caller, wanted))
-            except UnsupportedOperation:
-                return deleted(wanted, there=False, success=False)
+            return await deleted(wanted, kept.delete(caller, wanted))
 
     @router.put(
         "/v2/conversations/{conversation_id}",
