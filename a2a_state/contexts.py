@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import BigInteger, Connection, bindparam, case, select, tuple_, update
 
+from a2a_state.compiled import Compiled
 from a2a_state.tables import contexts
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Context(msgspec.Struct, frozen=True):
     ``stack`` names the stack that ``conversation_id`` belongs to; times are in ms since the epoch.
     ``used_at`` is for retention: the end of the latest of its tasks that are deleted. ``tokens`` is
     what the conversation holds, as far as anybody counts. ``public_id`` is how REST calls it if that
-    is not ``context_id``.
+    is not ``context_id``. ``agent_id`` is whose session it is; None is the agent of the settings.
     """
 
     owner: str
@@ -34,6 +35,8 @@ class Context(msgspec.Struct, frozen=True):
     tokens: int = 0
     public_id: str | None = None
     topic_summary: str | None = None
+    agent_id: str | None = None
+    session_name: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -89,6 +92,7 @@ class Contexts:
     def __init__(self, database: Database) -> None:
         """Keep the database."""
         self._database = database
+        self._found = Compiled(database, _GET)
 
     async def get(self, owner: str, tenant: str, context_id: str) -> Context | None:
         """Return the owner's context, or None."""
@@ -133,7 +137,7 @@ class Contexts:
         self, connection: Connection, owner: str, tenant: str, context_id: str
     ) -> Context | None:
         key = {"owner": owner, "tenant": tenant, "context_id": context_id}
-        row = connection.execute(_GET, key).first()
+        row = self._found.run(connection, key).first()
         return None if row is None else Context(*row)
 
 

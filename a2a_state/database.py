@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 10_000
 SQLITE_READERS = 4
 CACHE_KIB = 16 * 1024
+READS = "reads"
+"""The option of connections to SQLite that begin no transaction."""
 
 # What PostgreSQL says of a connection, a deadlock, too little of something, a shutdown or start,
 # a lock, and of a server that is not the primary any more.
@@ -113,7 +115,8 @@ class SqliteDatabase(Database):
         )
         event.listen(self._engine, "connect", _prepare_sqlite)
         event.listen(self._engine, "begin", _begin_sqlite)
-        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Not AUTOCOMMIT: for that SQLAlchemy sets a pragma, after which SQLite prepares all statements anew.
+        self._reading = self._engine.execution_options(**{READS: True})
         await self.read(_ping)
 
     async def close(self) -> None:
@@ -150,7 +153,7 @@ class SqliteDatabase(Database):
         return self._engine
 
     def _read[T](self, work: Callable[[Connection], T]) -> T:
-        with _translated(), self._autocommit.connect() as connection:
+        with _translated(), self._reading.connect() as connection:
             return work(connection)
 
     def _write[T](self, work: Callable[[Connection], T]) -> T:
@@ -261,7 +264,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+    if READS not in connection.get_execution_options():
         # IMMEDIATE: two processes that both read first and then write would otherwise deadlock.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 

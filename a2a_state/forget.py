@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, or_, tuple_, update
 
 from a2a_state.push_configs import push_configs
+from a2a_state.session_claims import session_claims
 from a2a_state.sessions import sessions
 from a2a_state.tables import contexts, message_keys, tasks
 
@@ -92,13 +93,14 @@ def forget_keys(connection: Connection, rows: Rows) -> None:
 
 
 def forget_contexts(connection: Connection, rows: Rows) -> None:
-    """Delete contexts, read as ``CONTEXT``, with what the embedded stack remembers of them."""
+    """Delete contexts, read as ``CONTEXT``, with what sessions and the embedded stack have of them."""
     if not rows:
         return
-    key = tuple_(contexts.c.owner, contexts.c.tenant, contexts.c.context_id)
-    connection.execute(
-        delete(contexts).where(key.in_([(row.owner, row.tenant, row.context_id) for row in rows]))
-    )
+    keys = [(row.owner, row.tenant, row.context_id) for row in rows]
+    # Whoever died may have left a claim.
+    for table in (contexts, session_claims):
+        key = tuple_(table.c.owner, table.c.tenant, table.c.context_id)
+        connection.execute(delete(table).where(key.in_(keys)))
     session = tuple_(sessions.c.owner, sessions.c.tenant, sessions.c.session_id)
     connection.execute(
         delete(sessions).where(

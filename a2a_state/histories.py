@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from sqlalchemy import BigInteger, String, bindparam, cast, func, or_, select, union_all, update
 
+from a2a_state.compiled import Compiled
 from a2a_state.contexts import Context
 from a2a_state.tables import contexts, task_events, tasks
 
@@ -104,13 +105,14 @@ class ConversationSearch:
     def __init__(self, database: Database) -> None:
         """Keep the database."""
         self._database = database
+        self._of_key = Compiled(database, _OF_KEY)
 
     async def get(self, key: ContextKey) -> Context | None:
         """Return the owner's context."""
         wanted = {"owner": key.owner, "tenant": key.tenant, "conversation_id": key.context_id}
 
         def work(connection: Connection) -> Context | None:
-            row = connection.execute(_OF_KEY, wanted).first()
+            row = self._of_key.run(connection, wanted).first()
             return None if row is None else Context(*row)
 
         return await self._database.read(work)
@@ -120,8 +122,9 @@ class ConversationSearch:
         key = {"owner": owner, "tenant": tenant, "conversation_id": conversation_id}
 
         def work(connection: Connection) -> Context | None:
-            row = connection.execute(_OF_KEY, key).first()
-            row = row or connection.execute(_OF_PUBLIC_ID, key).first()
+            row = self._of_key.run(connection, key).first()
+            if row is None:
+                row = connection.execute(_OF_PUBLIC_ID, key).first()
             return None if row is None else Context(*row)
 
         return await self._database.read(work)

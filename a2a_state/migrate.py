@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from a2a_state.database import Database
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision; a test holds it against the files."""
 
 # One name, quoted: nothing else can be put into a statement.

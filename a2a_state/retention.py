@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, func, select, tuple_
 
 from a2a_state.forget import CONTEXT, TASK, forget_contexts, forget_tasks
+from a2a_state.job_table import jobs
+from a2a_state.jobs import EVAL
 from a2a_state.push_configs import ACTIVE, push_configs
 from a2a_state.tables import contexts, message_keys, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
 
     from a2a_state.database import Database
     from a2a_state.forget import Rows
 
 CHUNK = 200
 """Most rows that one transaction deletes: others who write wait for it."""
+
+JOBS_CHUNK = 10
+"""The same of jobs, whose results may be large."""
 
 SLICE = 10_000
 """Most contexts that are looked at in one round."""
@@ -71,13 +76,11 @@ class Purge:
 
     async def message_keys(self, before: int) -> int:
         """Delete the keys of messages that came before a moment."""
-        count = 0
-        while True:
-            deleted = await self._database.write(partial(_delete_keys, before=before))
-            count += deleted
-            if deleted < CHUNK:
-                return count
-            await asyncio.sleep(0)
+        return await self._chunks(partial(_delete_keys, before=before), CHUNK)
+
+    async def jobs(self, before: int) -> int:
+        """Delete evaluations that ended before a moment; what training has made are models, which stay."""
+        return await self._chunks(partial(_delete_jobs, before=before), JOBS_CHUNK)
 
     async def contexts(self, before: int) -> int:
         """Delete contexts without tasks that were last used before a moment.
@@ -94,6 +97,16 @@ class Purge:
             )
             await asyncio.sleep(0)
         return count
+
+    async def _chunks(self, delete_some: Callable[[Connection], int], most: int) -> int:
+        """Delete so many rows at a time, until there are fewer."""
+        count = 0
+        while True:
+            deleted = await self._database.write(delete_some)
+            count += deleted
+            if deleted < most:
+                return count
+            await asyncio.sleep(0)
 
 
 def _delete_tasks(connection: Connection, *, before: int, after: str) -> Rows:
@@ -116,16 +129,22 @@ def _delete_tasks(connection: Connection, *, before: int, after: str) -> Rows:
 
 def _delete_keys(connection: Connection, *, before: int) -> int:
     columns = (message_keys.c.owner, message_keys.c.tenant, message_keys.c.key)
-    rows = connection.execute(
-        select(*columns)
-        .where(message_keys.c.created_at < before)
-        .order_by(message_keys.c.created_at)
-        .limit(CHUNK)
-        .with_for_update(skip_locked=True)
-    ).all()
+    old = select(*columns).where(message_keys.c.created_at < before)
+    return _delete_some(connection, old.order_by(message_keys.c.created_at).limit(CHUNK))
+
+
+def _delete_jobs(connection: Connection, *, before: int) -> int:
+    columns = (jobs.c.owner, jobs.c.tenant, jobs.c.kind, jobs.c.job_id)
+    old = select(*columns).where(jobs.c.kind == EVAL, jobs.c.ended_at < before)
+    return _delete_some(connection, old.order_by(jobs.c.ended_at).limit(JOBS_CHUNK))
+
+
+def _delete_some(connection: Connection, some: Select[Any]) -> int:
+    """Delete the rows that are selected by their primary key."""
+    rows = [tuple(row) for row in connection.execute(some.with_for_update(skip_locked=True))]
     if rows:
-        found = [tuple(row) for row in rows]
-        connection.execute(delete(message_keys).where(tuple_(*columns).in_(found)))
+        columns = tuple(some.selected_columns)
+        connection.execute(delete(columns[0].table).where(tuple_(*columns).in_(rows)))
     return len(rows)
 
 

@@ -1,4 +1,4 @@
-"""What the embedded stack remembers: agents, sessions, turns, as Llama Stack's agents API has them.
+"""What the embedded stack remembers: sessions and turns, as Llama Stack's agents API has them.
 
 The steps of a turn are part of its row: they are written with its end and read along with it.
 """
@@ -24,22 +24,14 @@ from sqlalchemy import (
     update,
 )
 
+from a2a_state.agents import Agent, agents, row_of
+from a2a_state.compiled import Compiled
 from a2a_state.tables import metadata
 
 if TYPE_CHECKING:
-    from a2a_state.database import Database
+    from collections.abc import Collection
 
-agents = Table(
-    "agents",
-    metadata,
-    Column("agent_id", String, primary_key=True),
-    # Both empty for an agent of the settings, which serves every owner.
-    Column("owner", String, nullable=False),
-    Column("tenant", String, nullable=False),
-    Column("agent_config", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Index("ix_agents_owner", "owner", "tenant", "created_at"),
-)
+    from a2a_state.database import Database
 
 sessions = Table(
     "sessions",
@@ -75,16 +67,6 @@ turns = Table(
 type Json = Any
 
 
-class Agent(msgspec.Struct, frozen=True):
-    """An agent. Times are milliseconds since the epoch."""
-
-    agent_id: str
-    owner: str
-    tenant: str
-    agent_config: Json
-    created_at: int
-
-
 class Turn(msgspec.Struct, frozen=True):
     """One message of the user and all that was done to answer it."""
 
@@ -101,12 +83,18 @@ class Turn(msgspec.Struct, frozen=True):
     completed_at: int | None
 
 
-class Opened(msgspec.Struct, frozen=True):
-    """A turn, its agent, and the turns before it, the oldest first."""
+class Said(msgspec.Struct, frozen=True):
+    """What was said in an earlier turn."""
 
-    agent: Agent
+    input_messages: list[Json]
+    steps: list[Json]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A turn, and the turns before it, the oldest first."""
+
     turn: Turn
-    earlier: tuple[Turn, ...]
+    earlier: tuple[Said, ...]
 
 
 class Sessions:
@@ -115,6 +103,10 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         """Keep the database."""
         self._database = database
+        self._session = Compiled(database, _SESSION)
+        self._earlier = Compiled(database, _EARLIER)
+        self._insert = Compiled(database, turns.insert())
+        self._change = Compiled(database, _CHANGE)
 
     async def begin(self, turn: Turn, agent: Agent, limit: int) -> Opened | None:
         """Store a new turn, and its session with ``agent`` if it is the first one of it.
@@ -124,16 +116,17 @@ class Sessions:
         """
 
         def work(connection: Connection) -> Opened | None:
-            known = _agent_of(connection, turn)
-            earlier = _earlier(connection, turn, limit) if known else ()
-            if known is None:
+            # Whose turns are there has the session.
+            earlier = self._before(connection, turn, limit)
+            known = bool(earlier) or self._is_known(connection, turn)
+            if not known:
                 self._start(connection, turn, agent)
                 # another process may have been first, with the session or with its id
-                known = _agent_of(connection, turn)
-            if known is None:
+                known = self._is_known(connection, turn)
+            if not known:
                 return None
-            connection.execute(_INSERT, _turn_row(turn))
-            return Opened(known, turn, earlier)
+            self._insert.run(connection, _turn_row(turn))
+            return Opened(turn, earlier)
 
         return await self._database.write(work)
 
@@ -151,26 +144,26 @@ class Sessions:
             )
             row = connection.execute(query).first()
             turn = None if row is None else _turn(row)
-            agent = None if turn is None else _agent_of(connection, turn)
-            if turn is None or agent is None:
+            if turn is None or not self._is_known(connection, turn):
                 return None
-            return Opened(agent, turn, _earlier(connection, turn, limit))
+            return Opened(turn, self._before(connection, turn, limit))
 
         return await self._database.read(work)
 
-    async def change(self, turn: Turn, *, states: tuple[str, ...]) -> bool:
+    async def change(self, turn: Turn, *, states: tuple[str] | tuple[str, str]) -> bool:
         """Store a turn as it is now, if its stored state is still one of ``states``."""
         values = {
             **_names(turn),
             "b_turn": turn.turn_id,
-            "b_states": list(states),
+            "b_either": states[0],
+            "b_or": states[-1],
             "b_state": turn.state,
             "b_options": _encode(turn.options),
             "b_steps": _encode(turn.steps),
             "b_output": _encode(turn.output_message),
             "b_completed": turn.completed_at,
         }
-        return await self._database.write(lambda c: c.execute(_CHANGE, values).rowcount == 1)
+        return await self._database.write(lambda c: self._change.run(c, values).rowcount == 1)
 
     async def cancel(self, session_id: str, turn_id: str, now: int) -> None:
         """End a turn that nobody is to go on with; one that has ended stays as it is."""
@@ -191,6 +184,12 @@ class Sessions:
         row = await self._database.read(lambda c: c.execute(query).first())
         return None if row is None else _turn(row)
 
+    async def steps(self, session_id: str, turn_ids: Collection[str]) -> dict[str, list[Json]]:
+        """Return the steps of turns by their ids alone: for who knows these from the owner's tasks."""
+        values = {"b_session": session_id, "b_turns": list(turn_ids)}
+        rows = await self._database.read(lambda c: c.execute(_STEPS, values).all())
+        return {row.turn_id: _decode(row.steps) for row in rows}
+
     async def delete(self, session_id: str) -> None:
         """Forget a session with its turns, whoever's it is."""
         query = sessions.delete().where(sessions.c.session_id == session_id)
@@ -206,55 +205,51 @@ class Sessions:
             "session_name": "",
             "started_at": turn.started_at,
         }
-        for table, row in ((agents, _agent_row(agent)), (sessions, session)):
+        for table, row in ((agents, row_of(agent)), (sessions, session)):
             connection.execute(self._database.insert(table).on_conflict_do_nothing(), row)
 
+    def _is_known(self, connection: Connection, turn: Turn) -> bool:
+        return self._session.run(connection, _names(turn)).first() is not None
 
-def _agent_of(connection: Connection, turn: Turn) -> Agent | None:
-    row = connection.execute(_AGENT, _names(turn)).first()
-    return None if row is None else agent_of(row)
-
-
-def _earlier(connection: Connection, turn: Turn, limit: int) -> tuple[Turn, ...]:
-    values = _names(turn) | {"b_turn": turn.turn_id, "b_at": turn.started_at, "b_limit": limit}
-    return tuple(_turn(row) for row in reversed(connection.execute(_EARLIER, values).all()))
+    def _before(self, connection: Connection, turn: Turn, limit: int) -> tuple[Said, ...]:
+        values = _names(turn) | {"b_turn": turn.turn_id, "b_at": turn.started_at, "b_limit": limit}
+        rows = self._earlier.run(connection, values).all()
+        return tuple(Said(_decode(said), _decode(steps)) for said, steps in reversed(rows))
 
 
 def _names(turn: Turn) -> dict[str, Any]:
     return {"b_session": turn.session_id, "b_owner": turn.owner, "b_tenant": turn.tenant}
 
 
-# The statements of every turn are built once: building one takes longer than running it.
-_AGENT = (
-    select(agents)
-    .join(sessions, sessions.c.agent_id == agents.c.agent_id)
-    .where(
-        sessions.c.session_id == bindparam("b_session"),
-        sessions.c.owner == bindparam("b_owner"),
-        sessions.c.tenant == bindparam("b_tenant"),
-    )
+_SESSION = select(sessions.c.session_id).where(
+    sessions.c.session_id == bindparam("b_session"),
+    sessions.c.owner == bindparam("b_owner"),
+    sessions.c.tenant == bindparam("b_tenant"),
 )
 _EARLIER = (
-    select(turns)
+    select(turns.c.input_messages, turns.c.steps)
     .where(
         turns.c.session_id == bindparam("b_session"),
         turns.c.owner == bindparam("b_owner"),
         turns.c.tenant == bindparam("b_tenant"),
         turns.c.turn_id != bindparam("b_turn"),
-        turns.c.state.in_(("completed", "awaiting_input")),
+        (turns.c.state == "completed") | (turns.c.state == "awaiting_input"),
         turns.c.started_at <= bindparam("b_at"),
     )
     .order_by(turns.c.started_at.desc(), turns.c.completed_at.desc())
     .limit(bindparam("b_limit", type_=Integer))
 )
-_INSERT = turns.insert()
+_STEPS = select(turns.c.turn_id, turns.c.steps).where(
+    turns.c.session_id == bindparam("b_session"),
+    turns.c.turn_id.in_(bindparam("b_turns", expanding=True)),
+)
 _CHANGE = (
     update(turns)
     .where(
         turns.c.turn_id == bindparam("b_turn"),
         turns.c.owner == bindparam("b_owner"),
         turns.c.tenant == bindparam("b_tenant"),
-        turns.c.state.in_(bindparam("b_states", expanding=True)),
+        (turns.c.state == bindparam("b_either")) | (turns.c.state == bindparam("b_or")),
     )
     .values(
         state=bindparam("b_state"),
@@ -264,16 +259,6 @@ _CHANGE = (
         completed_at=bindparam("b_completed"),
     )
 )
-
-
-def agent_of(row: Row[Any]) -> Agent:
-    """Read a row of ``agents``."""
-    values = row._asdict()
-    return Agent(**values | {"agent_config": _decode(values["agent_config"])})
-
-
-def _agent_row(agent: Agent) -> dict[str, Any]:
-    return msgspec.structs.asdict(agent) | {"agent_config": _encode(agent.agent_config)}
 
 
 def _turn(row: Row[Any]) -> Turn:

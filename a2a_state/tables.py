@@ -43,6 +43,9 @@ contexts = Table(
     Column("public_id", String),
     # What people call the conversation; None as long as nobody has named it.
     Column("topic_summary", String),
+    # Whose session it is, of the agents that callers have made; None for the agent of the settings.
+    Column("agent_id", String),
+    Column("session_name", String),
     # Small rows that are found by their key only.
     sqlite_with_rowid=False,
 )
@@ -58,6 +61,28 @@ Index(
     contexts.c.owner,
     sqlite_where=_IS_FOREIGN,
     postgresql_where=_IS_FOREIGN,
+)
+
+# Most contexts are of the agent of the settings.
+_IS_SESSION = contexts.c.agent_id.is_not(None)
+Index(
+    "ix_contexts_agent_id",
+    contexts.c.owner,
+    contexts.c.tenant,
+    contexts.c.agent_id,
+    contexts.c.created_at,
+    sqlite_where=_IS_SESSION,
+    postgresql_where=_IS_SESSION,
+)
+
+_IS_OURS = contexts.c.agent_id.is_(None)
+Index(
+    "ix_contexts_created",
+    contexts.c.owner,
+    contexts.c.tenant,
+    contexts.c.created_at,
+    sqlite_where=_IS_OURS,
+    postgresql_where=_IS_OURS,
 )
 
 tasks = Table(

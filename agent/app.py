@@ -22,22 +22,22 @@ from agent.card_features import features_of
 from agent.card_http import card_response, key_set_response
 from agent.counted import counted
 from agent.engine import Engine, make_engine, open_part
+from agent.experimental import Experimental, make_experimental
 from agent.extensions import Extensions
 from agent.grpc_binding import make_grpc
-from agent.histories import Histories
 from agent.http_json.routes import HttpJsonRoute
-from agent.inferences import Inferences
 from agent.jsonrpc import LATEST, JsonRpc
 from agent.operations import Operations
 from agent.rpc_answer import failure, unexpected
 from agent.settings.unused import unused
 from agent.stacks.mcp_headers import doubts
 from agent.transport.application import Application, Straight
+from agent.transport.by_prefix import ByPrefix
 from agent.transport.deferred import Deferred
 from agent.transport.methods import not_this_way
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -59,8 +59,16 @@ run may end while no new ones begin; ``STOP``: one that stops the tasks that run
 the settings, for whoever speaks HTTP."""
 
 
-def create_app(settings: Settings, started: datetime | None = None) -> Starlette:
-    """Return the whole server; nothing is opened before its lifespan. Raises ``SettingsError``."""
+def create_app(
+    settings: Settings,
+    started: datetime | None = None,
+    *,
+    training_command: Sequence[str] | None = None,
+) -> Starlette:
+    """Return the whole server; nothing is opened before its lifespan. Raises ``SettingsError``.
+
+    ``training_command`` starts what trains, see ``Training``.
+    """
     card = make_card(settings, started)
     engine = make_engine(settings, card.input_modes)
     audit = engine.state.audit
@@ -70,8 +78,9 @@ def create_app(settings: Settings, started: datetime | None = None) -> Starlette
     endpoint = JsonRpc(on("JSONRPC"), gate, settings)
     http_json = HttpJsonRoute(on("HTTP+JSON"), gate, settings)
     grpc = make_grpc(settings, on("GRPC"), gate)
+    experimental = make_experimental(settings, engine, training_command)
     rest = Deferred(partial(make_rest, settings, gate, engine))
-    lifespan = partial(_lifespan, settings, engine, gate, grpc)
+    lifespan = partial(_lifespan, settings, engine, experimental, gate, grpc)
 
     app = Application(
         settings,
@@ -83,13 +92,23 @@ def create_app(settings: Settings, started: datetime | None = None) -> Starlette
     # A redirect names the host that the caller has named.
     app.router.redirect_slashes = False
     # What nobody else claims is REST's, and be it to say that there is nothing.
-    app.router.default = rest
+    app.router.default = ByPrefix(
+        dict.fromkeys(
+            ("/v1alpha", "/v1beta"),
+            Deferred(partial(make_llama_stack_rest, settings, gate, engine, experimental)),
+        ),
+        rest,
+    )
     return app
 
 
 @asynccontextmanager
 async def _lifespan(
-    settings: Settings, engine: Engine, gate: Gate, grpc: GrpcServer | None
+    settings: Settings,
+    engine: Engine,
+    experimental: Experimental,
+    gate: Gate,
+    grpc: GrpcServer | None,
 ) -> AsyncIterator[dict[str, Any]]:
     """Open everything in order, and close it in reverse."""
     _warn(settings)
@@ -97,6 +116,8 @@ async def _lifespan(
     async with AsyncExitStack() as opened:
         await open_part(opened, gate)
         await opened.enter_async_context(engine.running())
+        for part in experimental.parts:
+            await open_part(opened, part)
         if grpc is not None:
             await opened.enter_async_context(grpc.serving(runner.close))
         yield {DRAIN: runner.drain, STOP: runner.close, LIMITS: settings.limits}
@@ -153,12 +174,21 @@ def make_rest(settings: Settings, gate: Gate, engine: Engine) -> ASGIApp:
             engine.stack, engine.database, is_stopping=lambda: engine.runner.is_stopping
         ),
         runner=engine.runner,
-        histories=Histories(engine.database, engine.service, settings.limits, engine.state.cache),
-        inferences=Inferences(engine.stack, settings.limits, engine.quotas),
+        histories=engine.histories,
+        inferences=engine.inferences,
         aside=engine.aside,
         quotas=engine.quotas,
     )
     return make_lightspeed(gate, backend)
+
+
+def make_llama_stack_rest(
+    settings: Settings, gate: Gate, engine: Engine, experimental: Experimental
+) -> ASGIApp:
+    """Return Llama Stack's experimental API."""
+    from rest_compat.llama_stack.app import make_llama_stack
+
+    return make_llama_stack(gate, settings, experimental, engine.aside.metrics)
 
 
 def make_gate(settings: Settings, audit: Audit | None = None) -> Gate:

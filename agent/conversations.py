@@ -7,16 +7,21 @@ import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from a2a_state.contexts import Context
 from agent.clock import now
-from agent.errors import ContextNotFound, StateError
+from agent.errors import ContextNotFound, StateError, TurnFailed
+from agent.known_agents import KnownAgents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from a2a_state.agents import Agents
     from a2a_state.contexts import Contexts
     from agent.caller import Caller
-    from agent.stacks import Stack
+    from agent.settings import Settings
+    from agent.stacks import Stack, TurnRequest
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +32,19 @@ FORGET_SECONDS = 5.0
 class Conversations:
     """The conversations of the stack that this server runs turns on."""
 
-    def __init__(self, stack: Stack, stack_name: str, contexts: Contexts) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        stack_name: str,
+        contexts: Contexts,
+        agents: Agents,
+        settings: Settings,
+    ) -> None:
         """``stack_name`` marks conversations as belonging to this stack."""
         self.stack = stack
         self._stack_name = stack_name
         self._contexts = contexts
+        self._agents = KnownAgents(agents, settings)
         self._starting: dict[tuple[str, str, str], asyncio.Lock] = {}
 
     async def start(self, caller: Caller, context_id: str) -> Context:
@@ -72,6 +85,17 @@ class Conversations:
         with suppress(StateError):
             if await self._contexts.get(caller.owner, caller.tenant, context_id) is None:
                 await self._forget(conversation_id)
+
+    async def with_agent(self, request: TurnRequest, context: Context) -> TurnRequest:
+        """Have the agent answer whose session the context is; raises ``TurnFailed`` without it."""
+        agent_id = context.agent_id or ""
+        known = await self._agents.get(context.owner, context.tenant, agent_id)
+        if known is None:
+            raise TurnFailed("The agent of this session has been deleted.")
+        options, model = known
+        return msgspec.structs.replace(
+            request, agent=options, model=request.model if request.model is not None else model
+        )
 
     async def _forget(self, conversation_id: str) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from a2a_state.agents import Agents
 from a2a_state.contexts import Contexts
 from a2a_state.deletion import Deletion
 from a2a_state.histories import ConversationSearch
@@ -19,7 +20,9 @@ from agent.conversation_cache import make_cache
 from agent.conversations import Conversations
 from agent.databases import make_database, make_quotas
 from agent.follow_up import FollowUps
+from agent.histories import Histories
 from agent.idempotency import Idempotency
+from agent.inferences import Inferences
 from agent.lease import Holder
 from agent.message_check import MessageCheck
 from agent.messages import Messages
@@ -60,6 +63,7 @@ class Engine(NamedTuple):
 
     database: Database
     stack: Stack
+    conversations: Conversations
     state: State
     runner: Runner
     recovery: Recovery
@@ -67,6 +71,8 @@ class Engine(NamedTuple):
     push: Push
     retention: Retention
     aside: Aside
+    histories: Histories
+    inferences: Inferences
     quotas: Quotas | None
 
     @asynccontextmanager
@@ -108,7 +114,8 @@ def make_engine(settings: Settings, input_modes: tuple[str, ...]) -> Engine:
     stack_name, stack = choose_stack(settings, database)
     aside = make_aside(settings, database)
     state = make_state(settings, database, aside.listeners)
-    conversations = Conversations(stack, stack_name, Contexts(database))
+    contexts, agents = Contexts(database), Agents(database)
+    conversations = Conversations(stack, stack_name, contexts, agents, settings)
     push = Push(settings, database, state.tasks, signing_key(settings))
     quotas = make_quotas(settings, database)
     runner = Runner(
@@ -120,16 +127,20 @@ def make_engine(settings: Settings, input_modes: tuple[str, ...]) -> Engine:
         hands_over=settings.a2a.recovery != "fail" and not database.in_memory,
         quotas=quotas,
     )
+    service = make_service(settings, database, state, runner, conversations, push, input_modes)
     return Engine(
         database=database,
         stack=stack,
+        conversations=conversations,
         state=state,
         runner=runner,
         recovery=Recovery(settings, state, runner, conversations),
-        service=make_service(settings, database, state, runner, conversations, push, input_modes),
+        service=service,
         push=push,
         retention=Retention(database, settings.retention),
         aside=aside,
+        histories=Histories(database, service, settings.limits, state.cache),
+        inferences=Inferences(stack, settings.limits, quotas),
         quotas=quotas,
     )
 

@@ -1,14 +1,13 @@
 """The one error tree.
 
-Everything the server can say went wrong is an ``AgentError``. Errors are translated inward where a
-foreign error is met (a stack, the database) and outward once per wire (JSON-RPC in ``rpc_answer``,
-task states in ``executor``, exit codes in ``cli``). The message of an ``AgentError`` is written for
-the caller: it never holds the text of another exception, which stays in ``__cause__`` for the log.
+Errors are translated inward where a foreign error is met (a stack, the database) and outward once per
+wire. The message of an ``AgentError`` is written for the caller: it never holds the text of another
+exception, which stays in ``__cause__`` for the log.
 
     AgentError
     ├── RequestError            the caller's message cannot be served as sent
     │   ├── ParseError  InvalidRequest  MethodNotFound  InvalidParams
-    │   ├── TaskNotFound (ContextNotFound)  TaskNotCancelable  UnsupportedOperation
+    │   ├── TaskNotFound (ContextNotFound)  TaskNotCancelable  UnsupportedOperation (NotProvided)
     │   ├── ContentTypeNotSupported  WrongContentType
     │   ├── PushNotificationNotSupported  ExtendedCardNotConfigured  ExtensionSupportRequired
     │   ├── VersionNotSupported  PayloadTooLarge  TooManyTasks  TooManyStreams  KeyReused
@@ -202,6 +201,10 @@ class ResourceNotFound(RequestError):
         self.response = f"{kind.capitalize()} not found"
         self.cause = f"{kind.capitalize()} with ID {identifier} does not exist"
         super().__init__(f"{self.response}: {self.cause}")
+
+
+class NotProvided(UnsupportedOperation):
+    """This server was not installed with what the operation needs."""
 
 
 class KeyReused(RequestError):

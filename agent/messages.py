@@ -78,7 +78,9 @@ class Messages:
         if request.push_config is not None and not self._push.enabled:
             raise PushNotificationNotSupported
         self._runner.check_open()
-        task_id = await self._follow_ups.task_of(caller, request.message)
+        task_id: str | None = None
+        if not request.as_new_task:
+            task_id = await self._follow_ups.task_of(caller, request.message)
         try:
             return await self._start_as(caller, request, task_id, hold)
         except TaskTaken:
@@ -198,7 +200,9 @@ class Messages:
             is_new_context=row is None and not said.context_id,
             # A task that waited keeps its context.
             must_exist=row is None and request.context_exists,
+            is_task=request.as_new_task,
             kept_artifacts=stored.kept_artifacts,
+            hear=request.hear,
             begin_after=AT_ONCE_SECONDS if request.return_immediately else BEGIN_SECONDS,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import secrets
 import time
+from collections.abc import Callable  # noqa: TC003 - msgspec resolves the annotations of fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from agent.clock import now
-from agent.stacks.turn import AS_CONFIGURED, TurnOptions
+from agent.stacks.turn import AS_CONFIGURED, TurnEvent, TurnOptions
 
 type Json = Any
 type Metadata = dict[str, Json] | None
@@ -161,7 +162,9 @@ class SendRequest(msgspec.Struct, frozen=True):
 
     ``extensions`` are those in use for this request; ``idempotency_key`` and ``last_event_id`` come
     from the headers of the same names. ``model`` and ``options`` are for the turn, and ``context_exists``
-    says that the message must not begin a context: no A2A wire has them.
+    says that the message must not begin a context, and ``as_new_task`` that it is a task of its own,
+    whatever waits in its context and however it is answered: no A2A wire has them. ``hear`` is told
+    every event of the stack in this process, before what comes of it is stored.
     """
 
     message: Message
@@ -177,6 +180,8 @@ class SendRequest(msgspec.Struct, frozen=True):
     model: str | None = None
     options: TurnOptions = AS_CONFIGURED
     context_exists: bool = False
+    as_new_task: bool = False
+    hear: Callable[[TurnEvent], None] | None = None
 
 
 class GetRequest(msgspec.Struct, frozen=True):

@@ -28,10 +28,11 @@ class Purged(msgspec.Struct, frozen=True):
     tasks: int = 0
     contexts: int = 0
     message_keys: int = 0
+    jobs: int = 0
 
 
 class Retention:
-    """Deletes tasks, contexts and keys of messages when their time is up."""
+    """Deletes tasks, contexts, keys of messages and evaluations when their time is up."""
 
     def __init__(
         self, database: Database, settings: RetentionSettings, *, every: float = EVERY_SECONDS
@@ -53,13 +54,15 @@ class Retention:
     async def sweep(self, at: int) -> Purged:
         """Delete what is too old at a moment, in ms since the epoch."""
         keep = self._settings
-        tasks = contexts = 0
+        tasks = contexts = jobs = 0
         if keep.tasks_days is not None:
             tasks = await self._purge.tasks(at - int(keep.tasks_days * DAY))
         if keep.contexts_days is not None:
             contexts = await self._purge.contexts(at - int(keep.contexts_days * DAY))
+        if keep.jobs_days is not None:
+            jobs = await self._purge.jobs(at - int(keep.jobs_days * DAY))
         keys = await self._purge.message_keys(at - int(keep.idempotency_hours * HOUR))
-        return Purged(tasks, contexts, keys)
+        return Purged(tasks, contexts, keys, jobs)
 
     async def _sweep_often(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from agent.others import DELETE, QUERY, READ, acting, check_message, may_list
 from agent.replay import restore
 from agent.run import Run
 from agent.streams import Streams
+from agent.waiting import Waiting
 
 if TYPE_CHECKING:
     from a2a_state.message_keys import MessageKey
@@ -123,6 +124,14 @@ class Service:
             caller.note("task_id", None)
             return run.message
         return with_history(run.task(), request.history_length)
+
+    def waiting(self, caller: Caller, size: int) -> Waiting:
+        """Count a stream that is still to begin, with a request of ``size`` bytes.
+
+        Raises ``TooManyStreams`` and ``TooManyTasks``.
+        """
+        place = self._streams.enter(caller.user_id)
+        return Waiting(place, self._runner.budget.hold(caller.user_id, size))
 
     async def stream(self, caller: Caller, request: SendRequest, size: int = 0) -> Followed:
         """Run a message; returns when there is something to follow (1.0 section 3.1.2)."""

@@ -90,7 +90,7 @@ class Translation:
                 yield self.ended(TaskState.REJECTED if refused else TaskState.FAILED, text)
             case stacks.DirectMessage(parts):
                 yield from self._direct(parts)
-            case _:
+            case _ if type(event) is not stacks.StepRecorded:  # that is for the agents API alone
                 raise InvalidAgentResponse
 
     def ended(

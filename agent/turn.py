@@ -14,12 +14,17 @@ from agent.model import SETTLED, Message, StatusUpdate, TaskState
 from agent.retold import retold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from a2a_state.contexts import Context
     from agent.conversations import Conversations
     from agent.model import Event
     from agent.quotas.charge import Charge
     from agent.run import Run
+    from agent.stacks import TurnEvent
     from agent.work import Work
+
+    type Hear = Callable[[TurnEvent], None]
 
 TOO_LONG = "The answer is longer than this server keeps."
 TOOK_TOO_LONG = "The agent did not finish in time."
@@ -42,12 +47,16 @@ async def _run_turn(conversations: Conversations, run: Run, work: Work, most_byt
     context = await _context(conversations, run, work)
     run.conversation_id = context.conversation_id
     request = msgspec.structs.replace(work.request, conversation_id=run.conversation_id)
+    if context.agent_id is not None:
+        request = await conversations.with_agent(request, context)
     if work.row is not None and work.recovers_from is not None:
         run.recover(work.row.recoveries)
         for artifact in retold(work.task, work.kept_artifacts):
             run.publish(artifact)
     charge = run.charge
     hear = check if charge is None else charge.begin(request, context.tokens)
+    if work.hear is not None:
+        hear = _both(hear, work.hear)
     events = execute(work.stack or conversations.stack, request, work.kept_artifacts, hear)
     async with aclosing(events):
         async for event in events:
@@ -55,7 +64,15 @@ async def _run_turn(conversations: Conversations, run: Run, work: Work, most_byt
                 raise TurnFailed(TOOK_TOO_LONG)
             if charge is not None:
                 await _settle(charge, event)
-            _publish(run, event, most_bytes, continues=work.row is not None)
+            _publish(run, event, most_bytes, is_task=work.is_task or work.row is not None)
+
+
+def _both(first: Hear, second: Hear) -> Hear:
+    def hear(event: TurnEvent) -> None:
+        first(event)
+        second(event)
+
+    return hear
 
 
 async def _settle(charge: Charge, event: Event) -> None:
@@ -67,10 +84,10 @@ async def _settle(charge: Charge, event: Event) -> None:
         await charge.settle()
 
 
-def _publish(run: Run, event: Event, most_bytes: int, *, continues: bool) -> None:
+def _publish(run: Run, event: Event, most_bytes: int, *, is_task: bool) -> None:
     if run.feed.error is not None:
         raise run.feed.error
-    if continues or not isinstance(event, Message):
+    if is_task or not isinstance(event, Message):
         run.begin()
     run.publish(event)
     if run.settled:

@@ -18,8 +18,12 @@ from agent.rpc_body import Disconnected
 from agent.trail import begin_request, current_request_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    type Respond = Callable[[Problem], JSONResponse]
 
 logger = logging.getLogger(__name__)
 
@@ -149,8 +153,10 @@ async def refuse(_request: Request, error: Exception) -> JSONResponse:
 class LastResort:
     """Answers for faults of ours. A response that has begun is cut off, so that nobody takes it for whole."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, respond: Respond | None = None) -> None:
+        """``respond`` writes the answer: that of LCS, if nothing else is said."""
         self._app = app
+        self._respond = respond or lightspeed_response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and answer for what comes back as an exception."""
@@ -171,7 +177,7 @@ class LastResort:
         except Exception as exc:
             if begun or scope["type"] != "http":
                 raise
-            await lightspeed_response(unexpected(exc))(scope, receive, send)
+            await self._respond(unexpected(exc))(scope, receive, send)
 
 
 def _headers(error: errors.AgentError, status: int) -> dict[str, str]:

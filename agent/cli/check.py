@@ -13,12 +13,13 @@ from agent.cli.configured import config_option, settings_from
 from agent.errors import AgentError, ModelNotFound, StackUnavailable, StateUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
     from pathlib import Path
 
+    from a2a_state.database import Database
     from agent.auth.gate import Gate
     from agent.settings import Settings
-    from agent.stacks import Model
+    from agent.stacks import Model, Stack
 
 
 @click.command()
@@ -66,19 +67,19 @@ async def _can_open(gate: Gate) -> None:
 
 
 async def _check(settings: Settings) -> int:
-    checks: list[tuple[str, Callable[[Settings], Awaitable[str]]]] = [
-        ("card", _card),
-        ("database", _database),
-        ("stack", _stack),
-    ]
-    code = 0
-    for name, run in checks:
-        try:
-            click.echo(f"{name:<14} ok: {await run(settings)}")
-        except AgentError as exc:
-            click.echo(f"{name:<14} wrong: {exc.message}")
-            code = exits.FAILED
-    return code
+    code = await _say("card", _card(settings))
+    code = await _say("database", _database(settings)) or code
+    return await _stack_and_engines(settings) or code
+
+
+async def _say(name: str, checking: Awaitable[str]) -> int:
+    """Print what comes of a check; returns the exit code."""
+    try:
+        click.echo(f"{name:<14} ok: {await checking}")
+    except AgentError as exc:
+        click.echo(f"{name:<14} wrong: {exc.message}")
+        return exits.FAILED
+    return 0
 
 
 async def _card(settings: Settings) -> str:
@@ -107,31 +108,46 @@ async def _database(settings: Settings) -> str:
     return where if current else f"{where} (to be migrated: `serve` and `migrate` do it)"
 
 
-async def _stack(settings: Settings) -> str:
+async def _stack_and_engines(settings: Settings) -> int:
+    """Check the stack, and tell what answers Llama Stack's experimental API, be the stack well or not."""
     from sqlalchemy.engine import make_url
 
     from a2a_state.database import connect
+    from agent.cli.engines import lines_of
+    from agent.engines.engines import Engines
+    from agent.stacks.choice import choose_stack
+
+    # The embedded stack keeps its sessions in the database: here it gets one that leaves no trace.
+    database = connect(make_url("sqlite://"))
+    try:
+        name, stack = choose_stack(settings, database)
+    except AgentError as exc:
+        click.echo(f"stack          wrong: {exc.message}")
+        return exits.FAILED
+    try:
+        code = await _say("stack", _stack(settings, name, stack, database))
+        for group, line in lines_of(await Engines(settings, stack).table()):
+            click.echo(f"{group:<14} {line}")
+    finally:
+        await stack.close()
+        await database.close()
+    return code
+
+
+async def _stack(settings: Settings, name: str, stack: Stack, database: Database) -> str:
     from a2a_state.migrate import migrate
     from agent.settings.unused import no_library
-    from agent.stacks.choice import choose_stack
 
     if lacking := no_library(settings):
         # The server runs all the same, and answers from documents that nobody has asked for.
         raise StackUnavailable(f"not that of library mode, but the embedded one: {lacking}")
-    # The embedded stack keeps its sessions in the database: here it gets one that leaves no trace.
-    database = connect(make_url("sqlite://"))
-    name, stack = choose_stack(settings, database)
-    try:
-        await database.open()
-        await migrate(database)
-        await stack.open()
-        health = await stack.health()
-        if not health.ok:
-            raise StackUnavailable(health.detail)
-        return f"{name} {await stack.version()}, {_served(settings, await stack.models())}"
-    finally:
-        await stack.close()
-        await database.close()
+    await database.open()
+    await migrate(database)
+    await stack.open()
+    health = await stack.health()
+    if not health.ok:
+        raise StackUnavailable(health.detail)
+    return f"{name} {await stack.version()}, {_served(settings, await stack.models())}"
 
 
 def _served(settings: Settings, models: Sequence[Model]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CLIENTS = frozenset(
     {
         *("httpcore", "httpcore2", "httpx", "httpx2"),
-        *("grpc", "jwt", "llama_stack_client", "mcp", "openai"),
+        *("grpc", "jwt", "llama_stack_client", "mcp"),
         "pydantic_core",  # repeats what it could not read
     }
 )

@@ -8,14 +8,16 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import httpcore
-import httpx
 import msgspec
 
-from agent.outgoing.guard import Refused, port_of
-from agent.outgoing.network import AddressRefused, GuardedNetwork
+from agent.outgoing.calls import Calls
+from agent.outgoing.guard import Refused
+from agent.outgoing.network import AddressRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import httpx
 
     from agent.outgoing.guard import Guard
 
@@ -32,11 +34,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Outgoing:
-    """Calls checked addresses, follows no redirects, uses no proxy, and takes bounded time.
-
-    httpcore and not a client of httpx, which logs every URL: a webhook's may be a secret. Connections
-    are not kept, so that every call is checked anew.
-    """
+    """Calls checked addresses, follows no redirects, uses no proxy, and takes bounded time."""
 
     def __init__(
         self, guard: Guard, seconds: float, connections: int, tls: ssl.SSLContext | None = None
@@ -44,14 +42,11 @@ class Outgoing:
         """Nothing is opened; ``seconds`` is the longest that one call takes, from name to answer."""
         self._guard = guard
         self._seconds = seconds
-        self._connections = connections
-        self._tls = tls
-        self._opened: httpcore.AsyncConnectionPool | None = None
+        self._calls = Calls(guard, connections, tls)
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._opened is not None:
-            await self._opened.aclose()
+        await self._calls.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Send ``body``; header values are ASCII."""
@@ -65,29 +60,12 @@ class Outgoing:
             return Outcome(problem="tls" if _is_tls(exc) else "connection")
 
     async def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Outcome:
-        target = httpcore.URL(
-            scheme=url.raw_scheme, host=url.raw_host, port=port_of(url), target=url.raw_path
-        )
-        own = [("Host", url.netloc.decode("ascii")), ("Content-Length", str(len(body)))]
-        pool = await self._pool()
-        call = pool.stream("POST", target, headers=[*own, *headers.items()], content=body)
+        call = await self._calls.call("POST", url, [*headers.items()], body)
         async with AsyncExitStack() as opened:
             async with asyncio.timeout(self._seconds):
                 response = await opened.enter_async_context(call)
             await _drain(response)
             return Outcome(response.status, retry_after=_retry_after(response))
-
-    async def _pool(self) -> httpcore.AsyncConnectionPool:
-        if self._opened is None:
-            # Reading the certificates takes a while, and most servers never call anybody.
-            tls = self._tls or await asyncio.to_thread(httpx.create_ssl_context)
-            self._opened = self._opened or httpcore.AsyncConnectionPool(
-                ssl_context=tls,
-                max_connections=self._connections,
-                max_keepalive_connections=0,
-                network_backend=GuardedNetwork(self._guard),
-            )
-        return self._opened
 
 
 async def _drain(response: httpcore.Response) -> None:

@@ -70,8 +70,13 @@ type Action = Literal[
     "a2a_task_execution",
     "a2a_message",
     "a2a_jsonrpc",
+    "agents",
+    "datasets",
+    "eval",
+    "rerank",
+    "post_training",
 ]
-"""LCS's actions."""
+"""LCS's actions, and the last five for Llama Stack's experimental API, which LCS does not know."""
 
 type WrittenAction = Annotated[Action, BeforeValidator(_lower)]
 """The documentation of LCS writes them in upper case too."""

@@ -14,4 +14,5 @@ class Retention(Section):
 
     tasks_days: _Time | None = 30.0
     contexts_days: _Time | None = 90.0
+    jobs_days: _Time | None = 30.0
     idempotency_hours: _Time = 24.0

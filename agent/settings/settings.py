@@ -7,6 +7,7 @@ from pydantic import AfterValidator, field_validator
 from agent.settings.access import Authentication, Authorization
 from agent.settings.audit import Audit
 from agent.settings.databases import A2AState, ConversationCache, Database
+from agent.settings.experimental import Experimental
 from agent.settings.lcs import (
     AzureEntraId,
     ByokRag,
@@ -67,6 +68,7 @@ class Settings(Section):
     push: Push = Push()
     retention: Retention = Retention()
     audit: Audit = Audit()
+    experimental: Experimental = Experimental()
 
     @field_validator("mcp_servers")
     @classmethod

@@ -18,8 +18,10 @@ from agent.stacks.agents_api_agent import (
     RemoteAgent,
     existing,
     find_or_create,
+    groups_with,
     mcp_headers,
     provider_data,
+    servers_of,
     toolgroups_of,
 )
 from agent.stacks.agents_api_crossing import RESPONSE, Crossing, Place
@@ -136,7 +138,8 @@ class AgentsApiStack(LlamaStackCatalogue):
 
     async def _read(self, reader: TurnReader, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
         try:
-            servers = await usable(self.settings.mcp_servers, request.credentials)
+            named = servers_of(self.settings, request.options.toolgroups)
+            servers = await usable(named, request.credentials)
             shown = await mcp_headers(servers, request.credentials)
             with forgetting(value for headers in shown.values() for value in headers.values()):
                 async with aclosing(self._stream(request, servers, shown)) as chunks:
@@ -248,11 +251,7 @@ class AgentsApiStack(LlamaStackCatalogue):
         turns = self.client.alpha.agents.turn.with_streaming_response
         where: Any = {"agent_id": agent_id, "session_id": session_id, "stream": True}
         where["extra_headers"] = provider_data(shown)
-        more: Any = {}
-        if servers != [each for each in self.settings.mcp_servers if not takes(each)]:
-            # The agent, which all callers share, has others; this takes the place of its groups.
-            search = self._agents[agent_id].search
-            more["toolgroups"] = toolgroups_of(self.settings, servers, search)
+        more = self._chosen(request, servers)
         with translating():
             results = await self._tool_responses(request)
             if request.resume and results:
@@ -264,6 +263,18 @@ class AgentsApiStack(LlamaStackCatalogue):
                 # plain JSON: the client's own models hide error chunks and cost more than the rest
                 async for chunk in await answer.parse(to=AsyncStream[object]):
                     yield chunk
+
+    def _chosen(self, request: TurnRequest, servers: Sequence[McpServer]) -> dict[str, Any]:
+        """Return what takes the place of the agent's tool groups in a new turn."""
+        if (groups := request.options.toolgroups) is not None:
+            if not (left := groups_with(self.settings, servers, groups)):
+                raise TurnFailed("The tool groups of the message want credentials of yours.")
+            return {"toolgroups": left}
+        if servers != [each for each in self.settings.mcp_servers if not takes(each)]:
+            # The agent, which all callers share, has others.
+            search = self._agents[Place.of(request.conversation_id).agent_id].search
+            return {"toolgroups": toolgroups_of(self.settings, servers, search)}
+        return {}
 
     async def _tool_responses(self, request: TurnRequest) -> list[Any]:
         """Return the answers to exactly what the turn waits for; none when it waits for nothing.

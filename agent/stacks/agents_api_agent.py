@@ -18,13 +18,13 @@ from agent.stacks.offered import NOTHING, Offered
 from agent.stacks.turn import Json  # noqa: TC001 - msgspec resolves the annotations of fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from llama_stack_client import AsyncLlamaStackClient
 
     from agent.settings import Settings
     from agent.settings.lcs import McpServer
-    from agent.stacks.turn import Credentials
+    from agent.stacks.turn import Credentials, ToolGroup
 
 _log = logging.getLogger(__name__)
 
@@ -172,15 +172,35 @@ def toolgroups_of(
     settings: Settings, servers: Sequence[McpServer], search: Sequence[Json] = ()
 ) -> list[Json]:
     """Return the tool groups of the settings, or ``search``; of MCP servers only those of ``servers``."""
-    names = [f"mcp::{server.name}" for server in servers]
-    left_out = {f"mcp::{server.name}" for server in settings.mcp_servers}.difference(names)
-    configured = settings.agent.toolgroups
+    left_out, configured = _left_out(settings, servers), settings.agent.toolgroups
     groups = list(search) if configured is None else []
     for group in configured or ():
         name = group if isinstance(group, str) else group.name
         if name.partition("/")[0] not in left_out:
             groups.append(group if isinstance(group, str) else group.model_dump())
-    return groups + names
+    return groups + [f"mcp::{server.name}" for server in servers]
+
+
+def groups_with(
+    settings: Settings, servers: Sequence[McpServer], groups: Iterable[ToolGroup]
+) -> list[Json]:
+    """Return the tool groups of a message; of the settings' MCP servers only those of ``servers``."""
+    left_out = _left_out(settings, servers)
+    return [
+        {"name": group.name, "args": group.args} if group.args else group.name
+        for group in groups
+        if group.provider not in left_out
+    ]
+
+
+def servers_of(settings: Settings, groups: Iterable[ToolGroup] | None) -> list[McpServer]:
+    """Return the MCP servers of the settings that the tool groups of a message name; None is all."""
+    named = None if groups is None else {group.provider for group in groups}
+    return [each for each in settings.mcp_servers if named is None or f"mcp::{each.name}" in named]
+
+
+def _left_out(settings: Settings, servers: Sequence[McpServer]) -> set[str]:
+    return {f"mcp::{each.name}" for each in settings.mcp_servers if each not in servers}
 
 
 def _is_search(group: Json) -> bool:

@@ -20,7 +20,8 @@ from agent.stacks.catalogue import is_not_served
 from agent.stacks.client import ConversationLost, safe, translating
 from agent.stacks.response_format import response_format
 from agent.stacks.responses_api import CONVERSATION
-from agent.stacks.responses_api_request import FILE_SEARCH_GROUPS, unusable_toolgroups
+from agent.stacks.responses_api_options import chosen_groups, chosen_tool
+from agent.stacks.responses_api_tools import FILE_SEARCH_GROUPS, unusable_toolgroups
 from agent.stacks.turn import Json  # noqa: TC001 - msgspec resolves the annotations of fields
 
 if TYPE_CHECKING:
@@ -117,6 +118,11 @@ class Crossing:
         options = request.options
         return any(
             (
+                request.agent is not None,
+                # 0.3.5 takes it with a turn, and has that of the agent all the same
+                options.tool_choice not in (None, "auto"),
+                # and no tool groups are to it as if none were named
+                options.toolgroups == () and (agent.has_tools or self._settings.mcp_servers),
                 model != agent.model,
                 options.instructions not in (None, agent.instructions),
                 options.no_tools and (agent.has_tools or self._settings.mcp_servers),
@@ -153,8 +159,14 @@ class Crossing:
             raise TurnFailed(
                 "The conversation has gone on: its question can no longer be answered."
             )
-        options = request.options
-        lost = [] if options.no_tools else unusable_toolgroups(self._settings)
+        if (chosen := chosen_tool(request)) not in ("auto", "none"):
+            raise UnsupportedOperation(
+                "A message with options or an agent of its own cannot have the tool choice "
+                f"{chosen} on this Llama Stack: its Responses API takes none."
+            )
+        options, lost = request.options, list[str]()
+        if not options.no_tools and chosen_groups(request) is None:
+            lost = unusable_toolgroups(self._settings)
         if options.vector_store_ids is not None:
             lost = [name for name in lost if name not in FILE_SEARCH_GROUPS]
         if lost:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from agent.errors import ModelNotFound
 from agent.stacks.single_turn import TOPIC, answer_of, request_for
 from agent.stacks.turn import Inference
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from agent.settings import Settings
     from agent.stacks.turn import (
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
         TurnEvent,
         TurnRequest,
     )
+
+    type Reranked = str | dict[str, Json]
+    """A text, or a content part as the rerank API has it."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -81,6 +85,19 @@ class Stack(Protocol):
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Forget a conversation; one that is not there is forgotten. Raises ``StackError``."""
+
+    async def steps(
+        self, conversation_id: str, turn_ids: Collection[str]
+    ) -> Mapping[str, Sequence[Json]]:
+        """Return the steps of turns, by turn id, as the agents API has them; of others there are none."""
+
+    async def embed(self, texts: Sequence[str], model: str | None) -> Sequence[Sequence[float]]:
+        """Return the embedding of each text. Raises ``ModelNotFound`` without an embedding model."""
+
+    async def rerank(
+        self, model: str, query: Reranked, items: Sequence[Reranked]
+    ) -> Sequence[float] | None:
+        """Return how relevant each item is to the query; None when the stack has no such reranker."""
 
     async def models(self) -> Sequence[Model]:
         """List the models that turns can use."""
@@ -147,6 +164,22 @@ class BaseStack:
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Nothing is kept of conversations."""
+
+    async def steps(
+        self, conversation_id: str, turn_ids: Collection[str]
+    ) -> Mapping[str, Sequence[Json]]:
+        """Steps are not remembered."""
+        return {}
+
+    async def embed(self, texts: Sequence[str], model: str | None) -> Sequence[Sequence[float]]:
+        """No embedding model."""
+        raise ModelNotFound
+
+    async def rerank(
+        self, model: str, query: Reranked, items: Sequence[Reranked]
+    ) -> Sequence[float] | None:
+        """No reranker."""
+        return None
 
     async def models(self) -> Sequence[Model]:
         """No models."""

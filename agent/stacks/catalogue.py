@@ -17,8 +17,11 @@ from agent.errors import (
 from agent.stacks.agents_api_wire import read
 from agent.stacks.base import BaseStack, Health, Model
 from agent.stacks.client import connect, translating
+from agent.stacks.embeddings import embeddings
 from agent.stacks.mcp_catalogue import McpCatalogue
+from agent.stacks.naming import named, qualified
 from agent.stacks.offered import Offer
+from agent.stacks.relevance import relevances
 from agent.stacks.turn import Json  # noqa: TC001 - msgspec resolves the annotations of fields
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from llama_stack_client import AsyncLlamaStackClient
 
     from agent.settings import Settings
+    from agent.stacks.base import Reranked
 
 _PAGE = 100  # the most that the server gives at once
 NOT_SERVED = (404, 405, 501)
@@ -118,6 +122,35 @@ class LlamaStackCatalogue(BaseStack):
         """Return the shields as the server describes them; a server without that API has none."""
         return await if_served(self._rows(self.client.shields.with_raw_response.list()))
 
+    @override
+    async def embed(self, texts: Sequence[str], model: str | None) -> Sequence[Sequence[float]]:
+        """Ask the server: for ``model``, or that of the settings, or the first one that it has."""
+        wanted = model or self.settings.experimental.embedding_model
+        found = _find(await self._models_seen(wanted), wanted, "embedding")
+        if found is None:
+            raise ModelNotFound("The stack behind this agent has no such embedding model.")
+        return await embeddings(self.client, found.identifier, texts)
+
+    @override
+    async def rerank(
+        self, model: str, query: Reranked, items: Sequence[Reranked]
+    ) -> Sequence[float] | None:
+        """Ask the server if the model is a reranker of it."""
+        found = _find(await self._models_seen(model), model, "rerank")
+        if found is None:
+            return None
+        try:
+            return await relevances(self.client, found.identifier, query, items)
+        except StackError as exc:
+            if is_not_served(exc):
+                return None
+            raise
+
+    async def _models_seen(self, wanted: str | None) -> Sequence[Model]:
+        """Return the models; the server is asked again only for what it was not seen with."""
+        seen = any(_find(self._known, wanted, kind) for kind in ("llm", "embedding", "rerank"))
+        return self._known if seen and wanted else await self.models()
+
     async def check_shields(self, wanted: Collection[str]) -> None:
         """Raise ``InvalidParams`` for a shield that the server does not have."""
         if not wanted:
@@ -135,10 +168,14 @@ class LlamaStackCatalogue(BaseStack):
         """
         rows = await if_served(self._rows(self.client.tools.with_raw_response.list()))
         if not all(row.get("provider_id") for row in rows):
-            groups = await if_served(self._rows(self.client.toolgroups.with_raw_response.list()))
+            groups = await self.toolgroups()
             providers = {group.get("identifier"): group.get("provider_id") for group in groups}
             rows = [{"provider_id": providers.get(row.get("toolgroup_id"))} | row for row in rows]
         return [*rows, *await self._mcp.tools({row.get("toolgroup_id") for row in rows})]
+
+    async def toolgroups(self) -> Sequence[Json]:
+        """Return the tool groups as the server describes them; a server may have none at all."""
+        return await if_served(self._rows(self.client.toolgroups.with_raw_response.list()))
 
     async def _rows(self, call: Awaitable[Any]) -> Sequence[dict[str, Json]]:
         return (await answer_as(_Listing, call)).data
@@ -213,23 +250,10 @@ def is_not_served(error: StackError) -> bool:
     return getattr(error.__cause__, "status_code", None) in NOT_SERVED
 
 
-def qualified(model: Model) -> str:
-    """Return the id of a model as ``provider/model``; most servers have it so."""
-    prefix = f"{model.provider_id}/" if model.provider_id else ""
-    return model.identifier if model.identifier.startswith(prefix) else prefix + model.identifier
-
-
-def _find(models: Iterable[Model], wanted: str) -> Model | None:
-    """Find a language model by its id, by ``provider/model``, or by its id without the provider."""
-    answering = [model for model in models if model.model_type == "llm"]
-    for matches in (
-        lambda model: model.identifier == wanted,
-        lambda model: qualified(model) == wanted,
-        lambda model: model.identifier == f"{model.provider_id}/{wanted}",
-    ):
-        if found := next(filter(matches, answering), None):
-            return found
-    return None
+def _find(models: Iterable[Model], wanted: str | None, kind: str = "llm") -> Model | None:
+    """Find a model of a kind by one of its names, or else the first."""
+    answering = [model for model in models if model.model_type == kind]
+    return next(iter(answering), None) if wanted is None else named(answering, wanted)
 
 
 def _model(row: dict[str, Json]) -> Model:

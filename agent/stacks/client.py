@@ -30,11 +30,12 @@ from agent.stacks.azure_headers import azure_headers
 from agent.stacks.place import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from llama_stack_client import AsyncLlamaStackClient
 
     from agent.settings import Settings
+    from agent.stacks.azure_headers import AzureHeaders
 
 
 class ConversationLost(TurnFailed):
@@ -51,6 +52,9 @@ class ToolAccessRefused(StackUnavailable):
 
 _ID = re.compile(r"[\w-]+", re.ASCII)
 _CONNECT_SECONDS = 10.0
+# One connection per running turn: how many run is bounded elsewhere. One is used again for a moment only:
+# servers close them after 5 seconds, and a turn that is sent just then breaks, and must not be sent twice.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2.0)
 _VERSION_HEADER = "X-LlamaStack-Client-Version"
 
 # What Llama Stack says tells more than its status: a lost session is a 400 on 0.3.5, a 404 later.
@@ -122,9 +126,7 @@ def connect(settings: Settings) -> AsyncLlamaStackClient:
 
     stack = settings.llama_stack
     timeout = _timeout(settings)
-    # one connection per running turn: how many run is bounded elsewhere
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    base_url, transport = place_of(stack.url, limits)
+    base_url, transport = place_of(stack.url, _LIMITS)
     client = AsyncLlamaStackClient(
         base_url=base_url,
         api_key=stack.api_key.get_secret_value() if stack.api_key else "",
@@ -132,10 +134,10 @@ def connect(settings: Settings) -> AsyncLlamaStackClient:
         max_retries=0,
         http_client=DefaultAsyncHttpxClient(
             timeout=timeout,
-            limits=limits,
+            limits=_LIMITS,
             transport=transport,
             event_hooks={
-                "request": [_drop_headers, *azure_headers(settings, partial(_ask, settings))]
+                "request": [_drop_headers, *azure_headers(settings, partial(ask, settings))]
             },
         ),
     )
@@ -161,33 +163,44 @@ async def _drop_headers(request: httpx.Request) -> None:
     request.headers.pop(_VERSION_HEADER, None)
 
 
-async def probe(settings: Settings) -> Literal["agents_api", "responses_api"]:
-    """Tell which stack the server needs, by the paths of its OpenAPI document.
-
-    A server that does not show the document gets ``responses_api``, which every version serves.
-    """
-    answer = await _ask(settings, "/openapi.json")
+async def served_paths(settings: Settings) -> frozenset[str]:
+    """Return the paths of the server's OpenAPI document; none where it does not show the document."""
+    answer = await ask(settings, "/openapi.json")
     if answer.status_code in (401, 403) or answer.status_code >= 500:
         raise meaning(answer.status_code, "")
     try:
-        paths = msgspec.json.decode(answer.content, type=_OpenApi).paths
+        return frozenset(msgspec.json.decode(answer.content, type=_OpenApi).paths)
     except msgspec.MsgspecError:
-        return "responses_api"
+        return frozenset()
+
+
+def stack_for(paths: Collection[str]) -> Literal["agents_api", "responses_api"]:
+    """Tell which stack a server with these paths needs: every version serves ``responses_api``."""
     return "agents_api" if "/v1alpha/agents" in paths else "responses_api"
 
 
-async def _ask(settings: Settings, path: str) -> httpx.Response:
+async def ask(settings: Settings, path: str) -> httpx.Response:
     """Ask the server without the client library."""
+    with translating():
+        async with plain(settings) as http:
+            return await http.get(path, follow_redirects=True)
+
+
+def plain(settings: Settings, hooks: Sequence[AzureHeaders] = ()) -> httpx.AsyncClient:
+    """Build a client of the server that is not the client library's; nothing is sent."""
     stack = settings.llama_stack
     headers = {}
     if stack.api_key:
         headers["Authorization"] = f"Bearer {stack.api_key.get_secret_value()}"
-    base_url, transport = place_of(stack.url)
-    with translating():
-        async with httpx.AsyncClient(
-            base_url=base_url, timeout=_timeout(settings), headers=headers, transport=transport
-        ) as http:
-            return await http.get(path, follow_redirects=True)
+    base_url, transport = place_of(stack.url, _LIMITS)
+    return httpx.AsyncClient(
+        base_url=base_url,
+        timeout=_timeout(settings),
+        headers=headers,
+        limits=_LIMITS,
+        transport=transport,
+        event_hooks={"request": [*hooks]},
+    )
 
 
 class _OpenApi(msgspec.Struct):

@@ -69,10 +69,19 @@ class Offer:
     async def to(self, options: TurnOptions) -> Offered:
         """Return what a turn has whose message chooses this."""
         agent = self._settings.agent
-        searches = not options.no_tools and options.vector_store_ids is None
+        chooses = options.vector_store_ids is not None or options.toolgroups is not None
+        searches = not options.no_tools and not chooses
         stores = await self._stores.get() if searches and agent.toolgroups is None else ()
         is_checked = options.shields is None and agent.input_shields is None
         return Offered(stores, await self._shields.get() if is_checked else ())
+
+    async def stores(self) -> Names:
+        """Return all vector stores, for who asks for them without a choice."""
+        return await self._stores.get()
+
+    async def shields(self) -> Names:
+        """Return all shields, for who is checked by them whatever they choose."""
+        return await self._shields.get()
 
     def forget(self) -> None:
         """Ask anew for the next turn: one has failed, perhaps for what is not there any more."""

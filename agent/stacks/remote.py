@@ -11,10 +11,10 @@ from agent.errors import StackUnavailable
 from agent.stacks.base import Health
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from agent.settings import Settings
-    from agent.stacks.base import Model, Stack
+    from agent.stacks.base import Model, Reranked, Stack
     from agent.stacks.turn import (
         Inference,
         Inferred,
@@ -56,12 +56,23 @@ class RemoteStack:
                 self._found = await self._find()
             return self._found
 
+    @property
+    def settings(self) -> Settings:
+        """Where the server is; that of library mode is somewhere once it is open."""
+        return self._settings
+
+    async def served(self) -> frozenset[str]:
+        """Ask the server which paths it has now; raises ``StackError``."""
+        from agent.stacks.client import served_paths
+
+        return await served_paths(self._settings)
+
     async def _find(self) -> Stack:
         # Imported where they are needed: the client library alone takes a second.
-        from agent.stacks.client import probe
+        from agent.stacks.client import stack_for
 
         stack: Stack
-        if await probe(self._settings) == "agents_api":
+        if stack_for(await self.served()) == "agents_api":
             from agent.stacks.agents_api import AgentsApiStack
 
             stack = AgentsApiStack(self._settings)
@@ -103,6 +114,22 @@ class RemoteStack:
     async def delete_conversation(self, conversation_id: str) -> None:
         """See ``Stack``."""
         await (await self.found()).delete_conversation(conversation_id)
+
+    async def steps(
+        self, conversation_id: str, turn_ids: Collection[str]
+    ) -> Mapping[str, Sequence[Json]]:
+        """See ``Stack``."""
+        return await (await self.found()).steps(conversation_id, turn_ids)
+
+    async def embed(self, texts: Sequence[str], model: str | None) -> Sequence[Sequence[float]]:
+        """See ``Stack``."""
+        return await (await self.found()).embed(texts, model)
+
+    async def rerank(
+        self, model: str, query: Reranked, items: Sequence[Reranked]
+    ) -> Sequence[float] | None:
+        """See ``Stack``."""
+        return await (await self.found()).rerank(model, query, items)
 
     async def models(self) -> Sequence[Model]:
         """See ``Stack``."""

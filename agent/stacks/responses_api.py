@@ -8,28 +8,27 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import aclosing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, NamedTuple, override
 
-import anyio
-import httpx
-
-from agent.errors import InvalidAgentResponse, ModelNotFound, StackError, TurnFailed
+from agent.errors import ModelNotFound, StackError, TurnFailed
 from agent.stacks import single_turn
 from agent.stacks.catalogue import NOT_SERVED, LlamaStackCatalogue, answer_as, answered
 from agent.stacks.client import ConversationLost, safe, translating
-from agent.stacks.mcp_access import CredentialsNeeded, forgetting, refusing, usable
+from agent.stacks.mcp_access import CredentialsNeeded, forgetting, refusing
+from agent.stacks.offered import Offered
 from agent.stacks.responses_api_events import Translation
+from agent.stacks.responses_api_options import input_shields, tool_choice
 from agent.stacks.responses_api_request import (
     after,
     answers_of,
     asks_of,
     body_of,
     input_of,
-    mcp_tools,
-    shown_in,
-    unusable_toolgroups,
 )
-from agent.stacks.responses_api_shields import explaining_guardrails, look_at
+from agent.stacks.responses_api_shields import look_at
+from agent.stacks.responses_api_stream import stream
+from agent.stacks.responses_api_toolgroups import ToolGroups
+from agent.stacks.responses_api_tools import shown_in, unusable_toolgroups
 from agent.stacks.responses_api_wire import (
     Conversation,
     Response,
@@ -44,9 +43,10 @@ from agent.stacks.turn import Failed, Json, Rejected, TextDelta, TurnCompleted
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from llama_stack_client import AsyncLlamaStackClient, AsyncStream
+    from llama_stack_client import AsyncLlamaStackClient
 
     from agent.settings import Settings
+    from agent.settings.lcs import McpServer
     from agent.stacks.offered import Offer
     from agent.stacks.turn import (
         Credentials,
@@ -60,6 +60,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CONVERSATION = re.compile(r"conv_\w+", re.ASCII)
+
+
+class _Used(NamedTuple):
+    """The MCP servers of a turn, and what the caller showed for them."""
+
+    servers: Sequence[McpServer]
+    credentials: Credentials
 
 
 class ResponsesApiStack(LlamaStackCatalogue):
@@ -76,6 +83,7 @@ class ResponsesApiStack(LlamaStackCatalogue):
         """Connect to nothing yet."""
         super().__init__(settings)
         self._model: str | None = None
+        self._toolgroups = ToolGroups(settings, self._all_stores, self.toolgroups)
 
     def use(self, client: AsyncLlamaStackClient, offer: Offer) -> None:
         """Take what is of another stack in place of ``open``; that one closes the client."""
@@ -123,41 +131,51 @@ class ResponsesApiStack(LlamaStackCatalogue):
         self, history: Sequence[Json], request: TurnRequest
     ) -> AsyncGenerator[TurnEvent]:
         await self.check_shields(request.options.shields or ())
-        offered = await self.offer.to(request.options)
+        offered = await self._offered(request)
         body = body_of(self.settings, request, await self._model_of(request), offered)
         given = await self._input(request)
         try:
-            body["tools"] += await self._mcp_tools(request)
+            more, servers = await self._toolgroups.tools_of(request)
         except CredentialsNeeded as exc:
             yield exc.event
             return
+        body["tools"] += more
+        if chosen := tool_choice(request, body["tools"]):
+            body["tool_choice"] = chosen
         async with aclosing(look_at(self.client, body, offered.shields, given)) as looks:
             async for event in looks:
                 yield event
                 if isinstance(event, Rejected):
                     return
         body["input"] = after(history, given)
-        async with aclosing(self._respond_until_answered(body, request.credentials)) as events:
+        used = _Used(servers, request.credentials)
+        async with aclosing(self._respond_until_answered(body, used)) as events:
             async for event in events:
                 yield event
 
-    async def _mcp_tools(self, request: TurnRequest) -> list[Json]:
-        if request.options.no_tools:
-            return []
-        servers = await usable(self.settings.mcp_servers, request.credentials)
-        return await mcp_tools(self.settings, servers, request.credentials)
+    async def _offered(self, request: TurnRequest) -> Offered:
+        """Return what a turn has unasked; an agent of a caller says itself what else it has."""
+        if (shields := input_shields(request)) is not None:
+            own = self.settings
+            if own.customization.disable_shield_ids_override and own.agent.input_shields is None:
+                shields = tuple(dict.fromkeys((*await self.offer.shields(), *shields)))
+            return Offered(shields=shields)
+        return await self.offer.to(request.options)
+
+    async def _all_stores(self) -> Sequence[str]:
+        return await self.offer.stores()  # that of another stack, after ``use``
 
     async def _respond_until_answered(
-        self, body: dict[str, Json], credentials: Credentials
+        self, body: dict[str, Json], used: _Used
     ) -> AsyncGenerator[TurnEvent]:
         """Run responses until all that the caller need not approve is approved."""
         name = await self.qualified(body["model"])
         asks = asks_of(self.settings)
         said: list[str] = []
-        for _ in range(self.settings.agent.max_infer_iters):
+        for _ in range(body["max_infer_iters"]):
             translation = Translation(asks, name)
             before = "".join(said)
-            async with aclosing(self._respond(body, translation, credentials)) as events:
+            async with aclosing(self._respond(body, translation, used)) as events:
                 async for event in events:
                     if isinstance(event, TextDelta):
                         said.append(event.text)
@@ -165,15 +183,17 @@ class ResponsesApiStack(LlamaStackCatalogue):
             if translation.to_approve is None:
                 return
             body["input"] = answers_of(None, translation.to_approve, asks)
+            body.pop("tool_choice", None)  # it was for the first call
         yield Failed("The agent stopped at its limit of steps without an answer.")
 
     async def _respond(
-        self, body: dict[str, Json], translation: Translation, credentials: Credentials
+        self, body: dict[str, Json], translation: Translation, used: _Used
     ) -> AsyncGenerator[TurnEvent]:
         """Run one response; one that fails at an MCP server may do so for want of credentials."""
         try:
             with self._forgetting_model(), forgetting(shown_in(body["tools"])):
-                async with aclosing(self._stream(body, translation)) as events:
+                streamed = stream(self.client, body, translation, self.settle_seconds)
+                async with aclosing(streamed) as events:
                     async for wire in events:
                         for event in translation.read(wire):
                             yield event
@@ -181,8 +201,7 @@ class ResponsesApiStack(LlamaStackCatalogue):
                     yield event
         except StackError:
             self.offer.forget()
-            servers = self.settings.mcp_servers
-            needed = translation.at_tool_server and await refusing(servers, credentials)
+            needed = translation.at_tool_server and await refusing(*used)
             if not needed:
                 raise
             yield needed.event
@@ -197,36 +216,6 @@ class ResponsesApiStack(LlamaStackCatalogue):
         if response is None:
             raise TurnFailed("The turn that waits for input is no longer known to Llama Stack.")
         return answers_of(resume, response, asks_of(self.settings))
-
-    async def _stream(
-        self, body: dict[str, Json], translation: Translation
-    ) -> AsyncGenerator[Json]:
-        """Yield the decoded events of the response, up to the last one."""
-        from llama_stack_client import AsyncStream
-
-        responses = self.client.responses.with_streaming_response
-        rest = {key: value for key, value in body.items() if key not in ("model", "input")}
-        opening: Any = responses.create(
-            model=body["model"], input=body["input"], stream=True, extra_body=rest
-        )
-        with translating(), explaining_guardrails(body):
-            async with opening as answer:
-                # plain JSON: the client's own models know only 0.3.5 and cost more than the rest
-                stream = await answer.parse(to=AsyncStream[object])
-                try:
-                    async for wire in stream:
-                        yield wire
-                        if translation.finished:
-                            break
-                except UnicodeDecodeError as exc:
-                    raise InvalidAgentResponse from exc
-                await self._settle(stream)
-
-    async def _settle(self, stream: AsyncStream[object]) -> None:
-        """Let the server hang up: 0.3.5 files the answer only after its last event."""
-        with anyio.move_on_after(self.settle_seconds), suppress(httpx.HTTPError, ValueError):
-            async for _ in stream:
-                pass
 
     async def _model_of(self, request: TurnRequest) -> str:
         """Return the id of the model: that of the message must be served, that of the settings may be."""

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from agent.stacks.turn import Json, TurnEvent
 
 REFUSED = "The agent may not answer this."
+_REFUSABLE = {
+    "guardrails": "the shields",
+    "max_output_tokens": "the max_tokens",
+    "temperature": "the temperature",
+    "top_p": "the top_p",
+}
 
 
 class _Checked(msgspec.Struct):
@@ -83,13 +89,14 @@ def _text_in(given: Json) -> str:
 
 
 @contextmanager
-def explaining_guardrails(body: dict[str, Json]) -> Iterator[None]:
-    """Say of a server that has no guardrails, or none for a request, that this is what it lacks."""
+def explaining_refusals(body: dict[str, Json]) -> Iterator[None]:
+    """Say what of an agent a server does not take: its shields, where it has none, or its sampling."""
     from llama_stack_client import BadRequestError  # takes a second to import
 
     try:
         yield
     except BadRequestError as exc:
-        if "guardrails" in body and "guardrails" in str(exc.body):
-            raise TurnFailed("Llama Stack cannot apply the shields of this agent.") from exc
+        for name, what in _REFUSABLE.items():
+            if name in body and f"'{name}'" in str(exc.body).replace('"', "'"):
+                raise TurnFailed(f"Llama Stack cannot apply {what} of this agent.") from exc
         raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import TurnFailed
 from agent.stacks.turn import (
+    AgentOptions,
     AuthRequired,
     DirectMessage,
     Failed,
@@ -41,6 +42,9 @@ class Declined(TurnFailed):
 
 def request_for(asked: Inference, conversation_id: str) -> TurnRequest:
     """Return the request of a turn without tools."""
+    agent = None
+    if asked.sampling is not None:
+        agent = AgentOptions(agent_id="", instructions=asked.instructions, sampling=asked.sampling)
     return TurnRequest(
         conversation_id=conversation_id,
         task_id=str(uuid.uuid4()),
@@ -51,6 +55,7 @@ def request_for(asked: Inference, conversation_id: str) -> TurnRequest:
         parts=(TextPart(asked.text),),
         model=asked.model,
         options=TurnOptions(instructions=asked.instructions, no_tools=True),
+        agent=agent,
     )
 
 

@@ -94,13 +94,64 @@ class Credentials(msgspec.Struct, frozen=True):
 NO_CREDENTIALS = Credentials()
 
 
+class ToolGroup(msgspec.Struct, frozen=True):
+    """A tool group, or with ``group/tool`` one tool of it; ``args`` go into every call."""
+
+    name: str
+    args: dict[str, Json] = {}
+
+    @property
+    def provider(self) -> str:
+        """The group, without the one tool of it."""
+        return self.name.partition("/")[0]
+
+    @property
+    def tool(self) -> str:
+        """The one tool of the group; empty for all of them."""
+        return self.name.partition("/")[2]
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the next token is drawn, as Llama Stack's ``SamplingParams`` say it; None leaves it to the server.
+
+    ``strategy`` is greedy, top_p or top_k. ``max_tokens`` None sets no limit.
+    """
+
+    strategy: str = "greedy"
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    repetition_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+
+
+class AgentOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent that answers in place of that of the settings: all of its configuration but the model.
+
+    ``tool_choice`` is auto, required, none, or the name of a tool. ``response_format`` is Llama Stack's:
+    ``{"type": "json_schema", "json_schema": {...}}``.
+    """
+
+    agent_id: str
+    instructions: str = ""
+    toolgroups: tuple[ToolGroup, ...] = ()
+    client_tools: tuple[ClientTool, ...] = ()
+    tool_choice: str = "auto"
+    max_infer_iters: int = 10
+    sampling: Sampling = Sampling()
+    input_shields: tuple[str, ...] = ()
+    output_shields: tuple[str, ...] = ()
+    response_format: dict[str, Json] | None = None
+
+
 class TurnOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one message wants otherwise than the settings; None leaves a thing as they have it.
 
     ``instructions`` stand in for the system prompt. With ``no_tools`` there are no tools, no MCP servers
     and no documents. ``vector_store_ids`` are the only stores that are searched; ``shields`` the only ones
     that check the message, and the answer if the settings have shields for it. ``solr`` is Llama Stack's
-    filter of a Solr store.
+    filter of a Solr store. ``toolgroups`` take the place of the agent's, and ``tool_choice``, too.
     """
 
     instructions: str | None = None
@@ -108,6 +159,8 @@ class TurnOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     vector_store_ids: tuple[str, ...] | None = None
     shields: tuple[str, ...] | None = None
     solr: dict[str, Json] | None = None
+    toolgroups: tuple[ToolGroup, ...] | None = None
+    tool_choice: str | None = None
 
 
 AS_CONFIGURED = TurnOptions()
@@ -118,6 +171,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``extensions`` are the URIs of the protocol extensions that are in use for this message. After
     ``AuthRequired``, ``parts`` are those that the turn was about and then those of the new message.
+    ``agent`` answers; None is the agent of the settings.
     """
 
     conversation_id: str
@@ -135,15 +189,20 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ClientTool, ...] = ()
     credentials: Credentials = NO_CREDENTIALS
     options: TurnOptions = AS_CONFIGURED
+    agent: AgentOptions | None = None
 
 
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to a model, outside of any conversation: no tools, nothing is remembered."""
+    """One question to a model, outside of any conversation: no tools, nothing is remembered.
+
+    Without ``sampling`` it is that of the settings.
+    """
 
     text: str
     instructions: str
     owner: Owner
     model: str | None = None
+    sampling: Sampling | None = None
 
 
 class Inferred(msgspec.Struct, frozen=True):
@@ -184,12 +243,14 @@ class StepStarted(msgspec.Struct, frozen=True):
     ``kind``: inference, tool_execution, tool_listing, shield_call, memory_retrieval. ``name`` is the tool,
     the MCP server whose tools are listed, or the shield; ``detail`` is what may be shown to the caller:
     never a secret. That of a tool call is ``{"call_id", "arguments", "type"}``, where ``type`` is the
-    Responses API's: mcp_call, file_search_call, web_search_call, function_call.
+    Responses API's: mcp_call, file_search_call, web_search_call, function_call. ``step_id`` is that of
+    the ``StepRecorded`` to come, where there is one.
     """
 
     kind: str
     name: str = ""
     detail: Json = None
+    step_id: str = ""
 
 
 class StepEnded(msgspec.Struct, frozen=True):
@@ -202,6 +263,15 @@ class StepEnded(msgspec.Struct, frozen=True):
     kind: str
     name: str = ""
     detail: Json = None
+
+
+class StepRecorded(msgspec.Struct, frozen=True):
+    """A step as it is stored, in full: for who shows turns as the agents API of Llama Stack does.
+
+    ``step`` is one of the ``steps`` of such a turn. A stack that keeps none does not say it.
+    """
+
+    step: dict[str, Json]
 
 
 class Citation(msgspec.Struct, frozen=True):
@@ -273,6 +343,7 @@ type TurnEvent = (
     | ArtifactPart
     | StepStarted
     | StepEnded
+    | StepRecorded
     | Citation
     | Usage
     | InputRequired

@@ -28,7 +28,9 @@ EXPOSED = (
     "Link",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Llama-Stack-Engine",
     "X-Request-ID",
+    "X-Rerank-Method",
 )
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from fastapi import APIRouter
 
 from agent.card import own_version
-from rest_compat.lightspeed.callers import Callers
+from rest_compat.callers import Callers
 
 
 def make_a2a_health(callers: Callers) -> APIRouter:

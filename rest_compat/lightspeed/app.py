@@ -9,11 +9,11 @@ from starlette.middleware import Middleware
 from agent.auth.gate import Gate
 from agent.card import own_version
 from agent.errors import AgentError
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.a2a_health import make_a2a_health
 from rest_compat.lightspeed.asking import Asking
 from rest_compat.lightspeed.authorized import make_authorized
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.config import make_config
 from rest_compat.lightspeed.conversations_v1 import make_conversations_v1
 from rest_compat.lightspeed.conversations_v2 import make_conversations_v2
@@ -23,8 +23,6 @@ from rest_compat.lightspeed.index import make_index
 from rest_compat.lightspeed.infer import make_infer
 from rest_compat.lightspeed.info import make_info
 from rest_compat.lightspeed.mcp_auth import make_mcp_auth
-from rest_compat.lightspeed.measured import Measured
-from rest_compat.lightspeed.methods import method_not_allowed
 from rest_compat.lightspeed.metrics import make_metrics
 from rest_compat.lightspeed.models import make_models
 from rest_compat.lightspeed.openapi import Documented
@@ -33,10 +31,12 @@ from rest_compat.lightspeed.providers import make_providers
 from rest_compat.lightspeed.query import make_query
 from rest_compat.lightspeed.rags import make_rags
 from rest_compat.lightspeed.shields import make_shields
-from rest_compat.lightspeed.slashes import Forgiving
 from rest_compat.lightspeed.streaming_query import make_streaming_query
 from rest_compat.lightspeed.tools import make_tools
+from rest_compat.measured import Measured
+from rest_compat.methods import method_not_allowed
 from rest_compat.problems import LastResort, refuse
+from rest_compat.slashes import Forgiving
 
 _ABOUT = "The API of the Lightspeed Core Service, beside A2A."
 

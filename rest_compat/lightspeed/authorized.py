@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from agent.caller import Caller
-from rest_compat.lightspeed.callers import Callers
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.responses import ACCESS, succeeds
 
 _EXAMPLE = {

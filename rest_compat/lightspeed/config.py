@@ -10,7 +10,7 @@ from agent.settings.databases import DEFAULT_STATE, A2AState, ConversationCache,
 from agent.settings.document import read_document
 from agent.settings.lcs import Customization
 from agent.transport.cors import allowed_origins
-from rest_compat.lightspeed.callers import Callers
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.configuration import Configuration
 from rest_compat.lightspeed.responses import ACCESS, INTERNAL_SERVER_ERROR, succeeds
 

@@ -11,8 +11,8 @@ from agent.caller import Caller
 from agent.errors import StateError
 from agent.histories import Histories
 from agent.others import QUERY
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.conversation_history import history
 from rest_compat.lightspeed.conversation_ids import conversation_id_in
 from rest_compat.lightspeed.conversation_lists import details

@@ -13,8 +13,8 @@ from agent.conversation_cache import ConversationCache
 from agent.conversation_turns import Turn
 from agent.errors import ResourceNotFound, StateError
 from agent.histories import Histories, ListedConversation
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.conversation_history import history
 from rest_compat.lightspeed.conversation_ids import conversation_id_in
 from rest_compat.lightspeed.conversation_lists import data

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from agent.caller import Caller
+from rest_compat.callers import Callers, Known
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers, Known
 from rest_compat.lightspeed.conversation_ids import read_conversation_id
 from rest_compat.lightspeed.feedback_storage import FeedbackStorage
 from rest_compat.lightspeed.responses import (

@@ -13,7 +13,7 @@ from a2a_state.database import Database
 from agent.errors import AgentError
 from agent.settings import Settings
 from agent.stacks.base import Stack
-from rest_compat.lightspeed.callers import Callers
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.responses import (
     ACCESS,
     SERVICE_UNAVAILABLE,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from agent.settings import Settings
-from rest_compat.lightspeed.callers import Callers
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.responses import ACCESS
 
 _STYLE = "body{font-family:sans-serif;text-align:center;margin-top:4em}a{line-height:2em}"

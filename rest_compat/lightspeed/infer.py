@@ -14,9 +14,9 @@ from agent.errors import StackError
 from agent.settings import Settings
 from agent.stacks import Inference, Inferred, Usage
 from agent.stacks.single_turn import Declined
-from rest_compat.lightspeed.awaited import while_awaited
+from rest_compat.awaited import while_awaited
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.failures import failure_by
 from rest_compat.lightspeed.infer_events import InferEvents
 from rest_compat.lightspeed.infer_request import (

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from agent.mcp_credentials import client_auth_options
 from agent.settings import Settings
-from rest_compat.lightspeed.callers import Callers
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.responses import ACCESS, INTERNAL_SERVER_ERROR, succeeds
 
 _EXAMPLE: dict[str, Any] = {

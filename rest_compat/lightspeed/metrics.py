@@ -9,11 +9,11 @@ from starlette.responses import PlainTextResponse
 from agent.metrics import Metrics
 from agent.settings import Settings
 from agent.stacks.base import Stack
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
-from rest_compat.lightspeed.measured import METRICS
 from rest_compat.lightspeed.responses import LISTING
 from rest_compat.lightspeed.shared import Shared
+from rest_compat.measured import METRICS
 
 logger = logging.getLogger(__name__)
 

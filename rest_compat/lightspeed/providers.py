@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, WithJsonSchema
 
 from agent.errors import ResourceNotFound
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.masking import without_secrets
 from rest_compat.lightspeed.responses import LISTING, not_found, succeeds
 from rest_compat.lightspeed.rows import rows

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from agent.caller import Caller
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.answer_facts import AnswerFacts
 from rest_compat.lightspeed.asking import Asking
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.query_request import QueryRequest
 from rest_compat.lightspeed.query_response import EXAMPLE, QueryResponse
 from rest_compat.lightspeed.references import chunks_of, documents_of

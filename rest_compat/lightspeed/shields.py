@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.masking import without_secrets
 from rest_compat.lightspeed.responses import LISTING, succeeds
 from rest_compat.lightspeed.rows import rows

@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.caller import Caller
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.asking import Asking
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.query_events import JsonWriter, TextWriter, Writer
 from rest_compat.lightspeed.query_request import TEXT, QueryRequest
 from rest_compat.lightspeed.responses import QUERYING, Responses

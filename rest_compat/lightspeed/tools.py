@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from agent.settings.lcs import McpServer
+from rest_compat.callers import Callers
 from rest_compat.lightspeed.backend import Backend
-from rest_compat.lightspeed.callers import Callers
 from rest_compat.lightspeed.masking import masked_path
 from rest_compat.lightspeed.responses import LISTING, succeeds
 from rest_compat.lightspeed.rows import rows

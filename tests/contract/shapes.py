@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 type Shape = dict[str, set[str]]
 
@@ -34,31 +34,41 @@ FREE = frozenset({"metadata", "input_schema"})
 """Objects that may hold anything."""
 
 
-def shape_of(value: Any) -> Shape:
+class Rules(NamedTuple):
+    """Which members are told by their value, and which objects may hold anything."""
+
+    constant: frozenset[str] = CONSTANT
+    free: frozenset[str] = FREE
+
+
+_LCS = Rules()
+
+
+def shape_of(value: Any, rules: Rules = _LCS) -> Shape:
     """Return the shape of JSON."""
     found: Shape = {}
-    _add(found, "$", "", value)
+    _add(found, "$", "", value, rules)
     return found
 
 
-def _add(found: Shape, place: str, name: str, value: Any) -> None:
+def _add(found: Shape, place: str, name: str, value: Any, rules: Rules) -> None:
     if isinstance(value, dict):
         found.setdefault(place, set()).add("object")
-        for key, member in value.items() if name not in FREE else ():
+        for key, member in value.items() if name not in rules.free else ():
             shown = "*" if name in OPEN_KEYS else key
-            _add(found, f"{place}.{shown}", key, member)
+            _add(found, f"{place}.{shown}", key, member, rules)
     elif isinstance(value, list):
         found.setdefault(place, set()).add("list" if value else "empty list")
         for item in value:
-            _add(found, f"{place}[]", name, item)
+            _add(found, f"{place}[]", name, item, rules)
     else:
-        found.setdefault(place, set()).add(_kind(name, value))
+        found.setdefault(place, set()).add(_kind(name, value, rules))
 
 
-def _kind(name: str, value: Any) -> str:
+def _kind(name: str, value: Any, rules: Rules) -> str:
     if value is None:
         return "null"
-    if name in CONSTANT and (not isinstance(value, str) or _WORDS.fullmatch(value)):
+    if name in rules.constant and (not isinstance(value, str) or _WORDS.fullmatch(value)):
         return json.dumps(value)
     if isinstance(value, bool):
         return "boolean"

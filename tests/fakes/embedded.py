@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from msgspec.structs import replace
 
 from agent.settings import Settings
-from agent.stacks import StepEnded, TextDelta, TextPart, TurnRequest
+from agent.stacks import (
+    StepEnded,
+    StepRecorded,
+    StepStarted,
+    TextDelta,
+    TextPart,
+    TurnRequest,
+)
 from agent.stacks.embedded import EmbeddedStack
 from tests.fakes.server import run_server
 
@@ -65,3 +73,17 @@ def results_of(events: list[Any]) -> list[str]:
     """Return what the tools said."""
     ended = [e for e in events if isinstance(e, StepEnded) and e.kind == "tool_execution"]
     return [event.detail["result"] for event in ended]
+
+
+def steps_of(events: list[Any]) -> list[Any]:
+    """Return the steps as they are stored."""
+    return [event.step for event in events if isinstance(event, StepRecorded)]
+
+
+def plain(events: list[Any]) -> list[Any]:
+    """Leave out the steps as they are stored, and their ids."""
+    return [
+        replace(event, step_id="") if isinstance(event, StepStarted) else event
+        for event in events
+        if not isinstance(event, StepRecorded)
+    ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from sqlalchemy import update
 
+from a2a_state.agents import Agents
 from a2a_state.contexts import Contexts
 from a2a_state.journal import Journal
 from a2a_state.message_keys import MessageKeys
@@ -91,7 +92,9 @@ class Engine:
             self.holder,
             listeners=(self.heard,),
         )
-        self.conversations = Conversations(self.stack, "scripted", Contexts(database))
+        self.conversations = Conversations(
+            self.stack, "scripted", Contexts(database), Agents(database), settings
+        )
         push = Push(settings, database, self.state.tasks)
         hands_over = settings.a2a.recovery != "fail"
         # Tests look after these themselves.

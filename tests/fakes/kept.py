@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import func, select
 
+from a2a_state.agents import agents
+from a2a_state.jobs import EVAL, Job
 from a2a_state.push_configs import push_configs
-from a2a_state.sessions import agents, sessions, turns
+from a2a_state.sessions import sessions, turns
 from a2a_state.tables import contexts, message_keys, task_events, tasks
 
 if TYPE_CHECKING:
@@ -54,6 +57,12 @@ def context(at: int, context_id: str = "context", **changes: Any) -> dict[str, A
         "created_at": at,
         "used_at": None,
     } | changes
+
+
+def job(job_id: str, at: int, **changes: Any) -> dict[str, Any]:
+    """Return a row of an evaluation of ann's that was made, and ended, at a moment."""
+    made = Job(owner="ann", tenant="", kind=EVAL, job_id=job_id, request={}, created_at=at)
+    return msgspec.structs.asdict(made) | {"request": b"{}", "ended_at": at} | changes
 
 
 def event(of_task: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A small model server that speaks OpenAI's chat completions and says what a script tells it."""
+"""A small model server that speaks OpenAI's API and says what a script tells it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -62,6 +62,7 @@ class OpenAIServer:
     """Answers requests with the replies of its script, in order; then it repeats the last one.
 
     ``requests`` holds the bodies, ``hung`` is set when a stream hangs, ``gone`` when its client is.
+    Texts are embedded as ``vector_of`` has it, by its ``models``; ``embedded`` holds these bodies.
     """
 
     def __init__(self, *script: Reply, models: tuple[str, ...] = ("tiny",)) -> None:
@@ -70,11 +71,14 @@ class OpenAIServer:
         self.models = models
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.embedded: list[dict[str, Any]] = []
+        self.vector_of: Callable[[str], Any] = lambda text: [float(len(text)), 1.0]
         self.hung = asyncio.Event()
         self.gone = asyncio.Event()
         self.app = Starlette(
             routes=[
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
+                Route("/v1/embeddings", self._embed, methods=["POST"]),
                 Route("/v1/models", self._models),
             ]
         )
@@ -95,6 +99,18 @@ class OpenAIServer:
         if reply.status != 200:
             return JSONResponse(reply.body, reply.status)
         return StreamingResponse(self._stream(reply), media_type="text/event-stream")
+
+    async def _embed(self, request: Request) -> Response:
+        body = await request.json()
+        self.embedded.append(body)
+        if body["model"] not in self.models:
+            return JSONResponse({"error": {"message": "secret internals"}}, 404)
+        data = [
+            {"object": "embedding", "index": index, "embedding": self.vector_of(text)}
+            for index, text in enumerate(body["input"])
+        ]
+        # the order of the answers is nobody's promise
+        return JSONResponse({"object": "list", "data": data[::-1], "model": body["model"]})
 
     async def _stream(self, reply: Reply) -> AsyncIterator[str]:
         for delta in reply.deltas:

@@ -37,7 +37,7 @@ from agent.stacks import (
     TurnRequest,
 )
 from agent.stacks.agents_api import AgentsApiStack
-from agent.stacks.client import ConversationLost, probe
+from agent.stacks.client import ConversationLost, served_paths, stack_for
 from agent.stacks.remote import RemoteStack
 from tests.fakes.llama_stack import (
     FakeLlamaStack,
@@ -68,6 +68,11 @@ def settings(url: str, **sections: Any) -> Settings:
     stack = {"url": url, "timeout": 5} | sections.pop("llama_stack", {})
     agent = {"client_tools": [TOOL]} | sections.pop("agent", {})
     return Settings.model_validate({"llama_stack": stack, "agent": agent, **sections})
+
+
+async def probe(configured: Settings) -> str:
+    """Tell which stack the server needs."""
+    return stack_for(await served_paths(configured))
 
 
 @asynccontextmanager

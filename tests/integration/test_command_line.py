@@ -19,6 +19,7 @@ from anyio.from_thread import start_blocking_portal
 from agent.cli import exits, main
 from agent.cli.serve import _announce, _free_port, _logging
 from agent.settings import Settings
+from tests.fakes.agents_server import ALL_PATHS
 from tests.fakes.llama_stack import FakeLlamaStack
 from tests.fakes.ports import free_port
 from tests.fakes.server import run_server
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 KNOWLEDGE = Path(__file__).parent.parent / "fakes" / "knowledge"
 DATABASE_IS_DOWN = "a2a_state: {postgres: {host: 127.0.0.1, port: 1, db: d, user: u, password: p}}"
+GROUPS = ("agents", "datasets", "eval", "inference", "post_training")
 SOUND = f"a2a_state: {{memory: true}}\nknowledge: {KNOWLEDGE}\n"
 
 
@@ -64,6 +66,7 @@ def test_check_says_that_all_is_well(run: Run, capsys: pytest.CaptureFixture[str
         ["card", "ok:"],
         ["database", "ok:"],
         ["stack", "ok:"],
+        *([group, "embedded:"] for group in GROUPS),
     ]
 
 
@@ -122,6 +125,34 @@ def test_check_tells_that_a_llama_stack_has_another_model(
 
     said = "stack          wrong: inference.default_model nope is not served, but vllm/small, "
     assert said in capsys.readouterr().out
+
+
+def test_check_tells_what_answers_the_experimental_api(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By groups, and by operations where they differ; while the Llama Stack is away, as far as is known."""
+    config = "a2a_state: {memory: true}\nllama_stack: {url: %s}\n"
+    fake = FakeLlamaStack()
+    fake.paths = ["/v1/models", *sorted(ALL_PATHS)]
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(run_server(fake.app)) as url,
+    ):
+        assert run("check", config=config % url) == 0
+    there = capsys.readouterr().out.splitlines()
+    assert run("check", config=config % url) == exits.FAILED
+    away = capsys.readouterr().out.splitlines()
+
+    answered = {line.split()[0]: line.split()[1] for line in there if line.startswith(GROUPS)}
+    assert answered == {
+        "agents": "forwarded:",
+        "datasets": "embedded:",
+        "eval": "embedded:",
+        "inference": "emulated:",
+        "post_training": "forwarded:",
+    }
+    assert "                 GET /v1alpha/eval/benchmarks" in there
+    assert "agents         unknown until the Llama Stack answers (12)" in away
 
 
 def test_check_tells_where_data_is_kept(

@@ -176,17 +176,24 @@ def test_the_tour_of_the_readme_shows_what_it_says(checkout: Path, port: int) ->
 
 
 @needs_tools
-def test_the_commands_of_the_rest_interface_show_what_it_says(checkout: Path, port: int) -> None:
+def test_the_commands_of_both_rest_interfaces_show_what_they_say(checkout: Path, port: int) -> None:
     url = f"http://localhost:{port}"
     serve = f".venv/bin/llamastack-a2a serve --port {port} --knowledge {ROOT / 'docs'}"
-    commands = [block.replace("localhost:8080", url) for block in blocks("docs/rest.md", "bash")]
+    blocks_of_both = [*blocks("docs/rest.md", "bash"), *blocks("docs/llama-stack-api.md", "bash")]
+    commands = [block.replace("localhost:8080", url) for block in blocks_of_both]
     start = f"mkdir .llamastack-a2a\n{serve} >{LOG} 2>&1 &"
 
     _start, _card, *printed, _stop = paste(
         [start, CARD.format(url), *commands, "kill %1"], checkout
     )
 
-    asked, stream, text, feedback, conversations, models, inferred, refused = printed
+    asked, stream, text, feedback, conversations, models, inferred, refused, *more = printed
+    turn, rows, scored, ranked = more
+    assert json.loads(scored.removeprefix("null"))["scores"]["basic::subset_of"]["score_rows"]
+    assert '"event_type":"turn_complete"' in turn
+    assert "event_type" in turn.partition("\n")[0]
+    assert re.findall(r'"expected_answer":"(.)"', rows.rpartition('{"data"')[2]) == ["4", "6"]
+    assert json.loads(ranked)["data"][0]["index"] == 1
     conversation_id = json.loads(asked)["conversation_id"]
     assert json.loads(asked)["response"] == "warning: quota exceeded"
     assert conversation_id in stream.partition("\n")[0]

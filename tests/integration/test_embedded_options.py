@@ -37,7 +37,7 @@ from agent.stacks import (
 )
 from agent.stacks.embedded.knowledge import Knowledge
 from agent.stacks.single_turn import TOPIC
-from tests.fakes.embedded import FOLDER, request, run, stack_on, stack_with, text_of
+from tests.fakes.embedded import FOLDER, plain, request, run, stack_on, stack_with, text_of
 from tests.fakes.mcp_server import McpServer
 from tests.fakes.openai_server import OpenAIServer, Reply, calls, fails, says
 from tests.fakes.server import run_server
@@ -273,6 +273,7 @@ async def test_the_tools_of_a_server_are_listed_once_in_a_turn(memory: Database)
             assert isinstance(first[-1], InputRequired)
             resume = Resume(first[0].turn_id, (Answer("2", "", approve=True),))
             events = await run(stack, "s", "yes", resume=resume)
+    first = plain(first)
     begun, done = of_kind(first, "tool_listing")
     assert first.index(done) < first.index(StepStarted("inference"))
     assert begun == StepStarted("tool_listing", "sums", {"call_id": done.detail["call_id"]})

@@ -21,7 +21,7 @@ from tests.isolation.cases import (
 from tests.isolation.report import PROPERTY
 from tests.isolation.routes import a2a_routes, rest_of, taking_ids
 from tests.isolation.surfaces import RED, REST, SURFACES, Http, Rest, filled, in_path
-from tests.isolation.world import BLUE, PRIVATE, Person, missing, serving, told_of
+from tests.isolation.world import BLUE, PRIVATE, Person, missing, same, serving, told_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -42,10 +42,6 @@ TAKING = frozenset(
 )
 # Once somebody else has used it, it is one of theirs too.
 USED_ONCE = frozenset({"idempotency key", "message", "context"})
-_NEW = re.compile(
-    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{48}\b"
-    r"|\d{4}-\d\d-\d\dT[0-9:.]+Z"
-)
 
 
 class Case(NamedTuple):
@@ -125,16 +121,6 @@ async def worked(case: Case, person: Person, ids: dict[str, str]) -> Work:
         answer = await ask(case, person, ids)
         seen = list(statements)
     return Work(answer, seen, person.server.script.calls[before:])
-
-
-def same(answer: Answer, asked_for: str) -> Answer:
-    """Leave out what differs for whomever it is: the id that was asked for, and what is new."""
-
-    def blank(text: str) -> str:
-        return _NEW.sub("<new>", text.replace(asked_for, "<asked>"))
-
-    headers = {name: blank(value) for name, value in answer.headers.items()}
-    return answer._replace(headers=headers, body=blank(answer.body))
 
 
 async def compared(case: Case, person: Person, ids: dict[str, str]) -> tuple[Work, Work]:

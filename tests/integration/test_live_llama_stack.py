@@ -43,7 +43,7 @@ from agent.stacks import (
     TurnStarted,
 )
 from agent.stacks.agents_api import AgentsApiStack
-from agent.stacks.client import probe
+from agent.stacks.client import served_paths, stack_for
 from agent.stacks.responses_api import ResponsesApiStack
 from tests.fakes.mcp_server import McpServer
 from tests.fakes.server import run_server
@@ -104,7 +104,7 @@ async def stack(settings: Settings) -> AsyncIterator[LiveStack]:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[LiveStack]:
     """Open a stack of its own, as another process would."""
-    old = await probe(settings) == "agents_api"
+    old = stack_for(await served_paths(settings)) == "agents_api"
     stack: LiveStack = AgentsApiStack(settings) if old else ResponsesApiStack(settings)
     await stack.open()
     try:
@@ -312,7 +312,7 @@ async def test_cancelling_what_has_ended_or_never_was_is_no_error(stack: LiveSta
 @pytest.mark.parametrize(("approve", "said"), [(True, "42"), (False, "")])
 async def test_a_call_waits_for_approval(settings: Settings, said: str, *, approve: bool) -> None:
     """Where the server can ask; a process after this one gives the answer."""
-    if await probe(settings) == "agents_api":
+    if stack_for(await served_paths(settings)) == "agents_api":
         pytest.skip("the agents API cannot ask")
     asking = with_tools(settings, MCP_URL or "", require_approval="always")
     async with opened(asking) as stack:
@@ -335,7 +335,7 @@ async def test_a_call_waits_for_approval(settings: Settings, said: str, *, appro
 @pytest.mark.skipif(not MCP_URL, reason="LLAMA_STACK_MCP_URL is not set")
 async def test_a_tool_that_is_not_named_needs_no_approval(settings: Settings) -> None:
     """The server asks for it all the same, and the caller does not hear of it."""
-    if await probe(settings) == "agents_api":
+    if stack_for(await served_paths(settings)) == "agents_api":
         pytest.skip("the agents API cannot ask")
     asking = with_tools(settings, MCP_URL or "", require_approval=["fail_tool"])
     async with opened(asking) as stack:

@@ -23,7 +23,7 @@ from agent.auth.gate import Gate
 from agent.errors import ServerStopping
 from agent.settings import Settings
 from agent.settings.access import AccessRule
-from rest_compat.lightspeed.callers import Callers
+from rest_compat.callers import Callers
 from tests.fakes.lightspeed_document import check, published
 from tests.fakes.rest import rest_app
 from tests.fakes.server import run_server

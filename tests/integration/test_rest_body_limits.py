@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.rpc_body import SMALL_BYTES
-from rest_compat.lightspeed.callers import VALUES
+from rest_compat.callers import VALUES
 from rest_compat.problems import FIELDS
 from tests.fakes.scripted_stack import ANSWER
 from tests.fakes.stocked_stack import Stock, stocked

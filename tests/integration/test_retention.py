@@ -11,8 +11,9 @@ import anyio
 import pytest
 from sqlalchemy import select, update
 
+from a2a_state.job_table import jobs
 from a2a_state.push_configs import ACTIVE, DEAD, DONE, push_configs
-from a2a_state.retention import CHUNK, SLICE
+from a2a_state.retention import CHUNK, JOBS_CHUNK, SLICE
 from a2a_state.tables import contexts, message_keys, task_events, tasks
 from agent.errors import StateUnavailable
 from agent.retention import Purged, Retention
@@ -23,6 +24,7 @@ from tests.fakes.kept import (
     add_session,
     context,
     event,
+    job,
     key,
     left,
     push_config,
@@ -235,6 +237,20 @@ async def test_a_message_is_known_again_for_some_hours(database: Database) -> No
     names = await database.read(lambda c: list(c.execute(select(message_keys.c.key)).scalars()))
     assert names == ["in time"]
     assert await sweep(database, idempotency_hours=23.9) == Purged(message_keys=1)
+
+
+async def test_an_evaluation_goes_some_time_after_its_end_and_a_training_never(
+    database: Database,
+) -> None:
+    many = [job(f"old-{number}", LONG_AGO) for number in range(JOBS_CHUNK + 1)]
+    young, runs = job("young", TASKS_BEFORE), job("runs", LONG_AGO, ended_at=None)
+    await add(database, jobs, *many, young, runs, job("model", LONG_AGO, kind="training"))
+
+    assert await sweep(database, jobs_days=None) == Purged()
+    assert await sweep(database) == Purged(jobs=len(many))
+
+    names = await database.read(lambda c: set(c.execute(select(jobs.c.job_id)).scalars()))
+    assert names == {"young", "runs", "model"}
 
 
 async def test_what_has_no_time_is_kept_for_ever(database: Database) -> None:

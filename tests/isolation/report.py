@@ -8,15 +8,18 @@ if TYPE_CHECKING:
     import pytest
 
 PROPERTY = "isolation"
+EXPERIMENTAL = "isolation of the experimental API"
 
 
 def tell_isolation(reporter: pytest.TerminalReporter) -> None:
     """Tell how many operations there are, and what was asked of them."""
-    for report in reporter.stats.get("passed", ()):
-        for name, value in getattr(report, "user_properties", ()):
-            if name == PROPERTY:
-                operations, kinds, cases = value
-                reporter.section("isolation")
-                reporter.write_line(
-                    f"isolation: {operations} operations, {kinds} id kinds, {cases} cases"
-                )
+    told = [
+        (name, value)
+        for report in reporter.stats.get("passed", ())
+        for name, value in getattr(report, "user_properties", ())
+        if name in {PROPERTY, EXPERIMENTAL}
+    ]
+    if told:
+        reporter.section("isolation")
+    for name, (operations, kinds, cases) in told:
+        reporter.write_line(f"{name}: {operations} operations, {kinds} id kinds, {cases} cases")

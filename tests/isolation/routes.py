@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import TypeAdapter
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from agent.auth.gate import Gate
+    from agent.engine import Engine
+    from agent.experimental import Experimental
+    from agent.settings import Settings
     from tests.isolation.cases import Json
 
 _JSON_RPC = {("POST", path) for path in RPC_PATHS}
-_ID = re.compile(r"(?:^|[_-])ids?$|^(?:previous_)?conversation$", re.IGNORECASE)
+_ID = re.compile(
+    r"(?:^|[_-])(?:uu)?ids?$|^(?:previous_)?conversation$|^(?:finetuned_)?model$", re.IGNORECASE
+)
 
 
 def a2a_routes(app: Starlette) -> set[str]:
@@ -35,8 +41,31 @@ def a2a_routes(app: Starlette) -> set[str]:
 
 def rest_of(app: Starlette) -> Any:
     """Return the application of the REST layer."""
-    deferred: Any = app.router.default
-    return deferred.app
+    apart: Any = app.router.default
+    return apart.others.app
+
+
+class Parts(NamedTuple):
+    """What the application of Llama Stack's experimental API is made of."""
+
+    settings: Settings
+    gate: Gate
+    engine: Engine
+    experimental: Experimental
+
+
+def llama_stack_of(app: Starlette) -> Any:
+    """Return the application of Llama Stack's experimental API."""
+    apart: Any = app.router.default
+    (one,) = set(apart.apps.values())
+    return one.app
+
+
+def parts_of(app: Starlette) -> Parts:
+    """Return what that application works with."""
+    apart: Any = app.router.default
+    (one,) = set(apart.apps.values())
+    return Parts(*one._make.args)
 
 
 def rest_routes(app: Any) -> set[str]:

@@ -31,13 +31,20 @@ if TYPE_CHECKING:
 
     from agent.stacks import Owner, TurnEvent, TurnRequest
     from tests.isolation.cases import Json
+    from tests.isolation.surfaces import Answer
 
 STACK = "tests.isolation.world:CountingStack"
 BLUE = "blue"
 ASK = "which"
+CALL = "call it"
+TOOL_CALL = {"call_id": "c", "tool_name": "t", "arguments": "{}"}
 PRIVATE = "nobody-else-may-read-this"
 # What sends webhooks looks for work whenever there may be some, whoever asks for what meanwhile.
 _BESIDE = re.compile(r"^BEGIN|^UPDATE push_configs|next_attempt_at <=")
+_NEW = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{48}\b"
+    r"|\d{4}-\d\d-\d\dT[0-9:.]+Z"
+)
 
 
 class Counted(Script):
@@ -48,6 +55,9 @@ class Counted(Script):
         self.calls: list[str] = []
 
     async def _turn(self, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
+        if any(CALL in getattr(part, "text", "") for part in request.parts):
+            yield InputRequired("", {"type": "tool_calls", "tool_calls": [TOOL_CALL]})
+            return
         if any(ASK in getattr(part, "text", "") for part in request.parts):
             yield InputRequired("Which?")
             return
@@ -121,6 +131,10 @@ async def serving(folder: Path) -> AsyncIterator[Server]:
             # What is done now and then is not to happen between two counts.
             "a2a": {"grpc_port": port, "tenants": (RED, BLUE), "lease_seconds": 3600},
             "push": {"allow": ("127.0.0.1",), "attempts": 1},
+            "experimental": {
+                "training": {"folder": folder / "trained"},
+                "jobs": {"waiting_per_owner": 1000},
+            },
         }
         app = create_app(Settings.model_validate(settings))
         url = await opened.enter_async_context(run_server(app))
@@ -203,6 +217,16 @@ def missing(name: str, real: str) -> str:
     if name == "@config-token":
         return base64.urlsafe_b64encode(secrets.token_hex(16).encode()).decode()
     return secrets.token_hex(len(real) // 2)
+
+
+def same(answer: Answer, asked_for: str) -> Answer:
+    """Leave out what differs for whomever it is: the id that was asked for, and what is new."""
+
+    def blank(text: str) -> str:
+        return _NEW.sub("<new>", text.replace(asked_for, "<asked>"))
+
+    headers = {name: blank(value) for name, value in answer.headers.items()}
+    return answer._replace(headers=headers, body=blank(answer.body))
 
 
 def told_of(ids: dict[str, str], said: str, but: Sequence[str]) -> list[str]:

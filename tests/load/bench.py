@@ -17,14 +17,16 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from tests.fakes.postgres import run_postgres
+from tests.load import agent_turns
 from tests.load.connection import Connection
 from tests.load.load import Load
-from tests.load.servers import BARE, NAMES, Running, Servers
+from tests.load.model import NAME
+from tests.load.servers import BARE, NAMES, STACKS, Running, Servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +35,7 @@ CONNECTIONS = 32
 WARM_UP_SECONDS = 0.5
 LEAST_SECONDS = 0.5  # the processor time is told in hundredths of a second
 STARTS = 5
+AGENT_TURNS = 800
 MODES = {
     "send-0.3": ("send", "0.3"),
     "send-1.0": ("send", "1.0"),
@@ -40,7 +43,7 @@ MODES = {
     "stream-0.3": ("stream", "0.3"),
     "stream-1.0": ("stream", "1.0"),
 }
-ONCE = ("start", "statements")
+ONCE = ("start", "statements", "agents")
 # What ours must reach of the bare server's rate.
 TARGETS = {
     ("send", "memory"): 0.20,
@@ -76,6 +79,8 @@ def main() -> None:
             _print_starts(servers, names)
         if "statements" in modes:
             _print_statements(servers, names)
+        if "agents" in modes:
+            _print_agent_turns(servers, names, options.rounds)
 
 
 def _options() -> argparse.Namespace:
@@ -179,9 +184,38 @@ def _print_starts(servers: Servers, names: list[str]) -> None:
 def _print_statements(servers: Servers, names: list[str]) -> None:
     for name in names:
         if name != BARE:
-            with servers.run(name, stack="CountingStack") as running:
+            with servers.run(name, stack=f"{STACKS}CountingStack") as running:
                 count = asyncio.run(_statements(running.port))
             print(f"SQL statements of an answer of 1,000 deltas in 2 s, {name}: {count}")
+
+
+def _print_agent_turns(servers: Servers, names: list[str], rounds: int) -> None:
+    """With a model in the process of the server, and with one that is called over HTTP."""
+    with servers.model() as url:
+        openai = {"openai": {"base_url": url, "api_key": "none needed", "model": NAME}}
+        models: dict[str, dict[str, Any]] = {
+            "a stub model": {"stack": "tests.load.stub_model:StubbedStack"},
+            "a model over HTTP": {"stack": "", "more": openai},
+        }
+        for name in names:
+            for model, how in models.items() if name != BARE else ():
+                costs = []
+                for _ in range(rounds):
+                    with servers.run(name, **how) as running:
+                        cost = agent_turns.measure(running, turns=AGENT_TURNS, connections=8)
+                        costs.append(uvloop.run(cost))
+                _print_costs(f"{model}, {name}", costs)
+
+
+def _print_costs(name: str, costs: list[agent_turns.Cost]) -> None:
+    spent = [cost.cpu_ms for cost in costs]
+    ratio = agent_turns.LLAMA_STACK_MS / statistics.median(spent)
+    print(
+        f"agent turn over /v1alpha/agents, embedded with {name}: {_spread(spent, '.2f')} ms of CPU, "
+        f"{_spread([cost.per_second for cost in costs], ',.0f')} a second; "
+        f"{ratio:.0f} times cheaper than Llama Stack 0.3.5's {agent_turns.LLAMA_STACK_MS:.0f} ms "
+        f"(>= 20: {'reached' if ratio >= 20 else 'MISSED'})"
+    )
 
 
 async def _statements(port: int) -> int:

@@ -22,8 +22,11 @@ def access(*rules: dict[str, Any]) -> Access:
     return Access(settings.authorization.access_rules)
 
 
-def test_there_are_the_28_actions_of_lcs() -> None:
-    assert len(ACTIONS) == 28
+def test_there_are_the_28_actions_of_lcs_and_five_for_llama_stacks_api() -> None:
+    ours = {"agents", "datasets", "eval", "rerank", "post_training"}
+
+    assert ours < ACTIONS
+    assert len(ACTIONS - ours) == 28
 
 
 def test_without_rules_everybody_may_do_everything_with_what_is_their_own() -> None:

@@ -594,7 +594,7 @@ def test_every_error_of_a_request_has_a_code_of_its_own() -> None:
     """Codes of ours are those that JSON-RPC leaves to servers and A2A leaves free."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     # What is said in the words of the class above.
-    branches = {RequestError, errors.Refused, errors.ContextNotFound}
+    branches = {RequestError, errors.Refused, errors.ContextNotFound, errors.NotProvided}
     ours = {kind for kind in kinds if issubclass(kind, RequestError)} - branches
 
     assert ours <= CODES.keys()

@@ -24,9 +24,9 @@ from agent.settings import Settings
 from agent.settings.databases import Postgres
 from agent.settings.problems import section_at
 from rest_compat import problems
-from rest_compat.lightspeed.callers import Known
+from rest_compat.callers import Known
 from tests.fakes.gates import open_gate
-from tests.fakes.rest import rest_app
+from tests.fakes.rest import llama_stack_app, rest_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
@@ -180,6 +180,22 @@ def test_every_rest_route_is_documented_with_its_action() -> None:
     documented = re.findall(r"^\| `([A-Z]+ /[^`]*)` \| `?([^|`]+)`? \|", table, re.MULTILINE)
 
     assert len(documented) == len(routes)
+    assert dict(documented) == routes
+
+
+def test_every_operation_of_the_experimental_api_is_documented_with_its_action() -> None:
+    app = llama_stack_app(open_gate())
+    routes = {
+        f"{method} {route.path}".replace(":path", ""): demand(route)
+        for route in iter_route_contexts(app.routes)
+        for method in {*(route.methods or ())} - {"HEAD"}
+        if route.path != app.openapi_url
+    }
+    table = section(page("docs/llama-stack-api.md"), "Operations")
+
+    documented = re.findall(r"^\| `([A-Z]+ /[^`]*)` \| `([^|`]+)` \|", table, re.MULTILINE)
+
+    assert len(documented) == len(routes) == 34
     assert dict(documented) == routes
 
 

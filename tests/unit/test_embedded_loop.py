@@ -26,6 +26,7 @@ from agent.stacks.embedded.messages import ModelMessage, ToolCall, ToolMessage, 
 from agent.stacks.embedded.model import Prompt, Stop
 from agent.stacks.embedded.tools import ToolResult
 from agent.stacks.mcp_access import CredentialsNeeded
+from tests.fakes.embedded import plain, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -102,9 +103,15 @@ WEATHER = calls(("c2", "weather", '{"city": "Oslo"}'))
 
 
 def loop_of(
-    model: Any, *, before: list[Any] | None = None, most: int = 10, approved: tuple[str, ...] = ()
+    model: Any,
+    *,
+    before: list[Any] | None = None,
+    most: int = 10,
+    approved: tuple[str, ...] = (),
+    choice: str = "auto",
 ) -> AgentLoop:
-    prompt = Prompt(model="m", messages=(UserMessage("Hi"),), tools=Tools.specs)
+    said = (UserMessage("Hi"),)
+    prompt = Prompt(model="m", messages=said, tools=Tools.specs, tool_choice=choice)
     tools: Any = Tools()
     return AgentLoop(
         model,
@@ -124,7 +131,7 @@ async def run(loop: AgentLoop) -> list[Any]:
 async def test_an_answer_is_streamed_within_one_inference() -> None:
     """Text and usage pass as they come; the end holds the whole text."""
     loop = loop_of(Script(says("Hello you")))
-    assert await run(loop) == [
+    assert plain(await run(loop)) == [
         StepStarted("inference"),
         TextDelta("Hello"),
         TextDelta("you"),
@@ -146,7 +153,7 @@ async def test_a_tool_is_run_and_the_model_is_told() -> None:
     """Arguments and result are shown, citations pass, and the model is asked again."""
     model = Script(SEARCH, says("Done"))
     loop = loop_of(model)
-    events = await run(loop)
+    events = plain(await run(loop))
     assert events[2:5] == [
         StepStarted(
             "tool_execution",
@@ -184,7 +191,7 @@ async def test_a_tool_of_the_caller_ends_the_run_until_it_is_answered() -> None:
     )
     waiting = steps.unanswered(loop.steps)
     given = [ToolMessage("c2", "weather", "rainy")]
-    resumed = [*loop.steps, steps.tool_execution("t1", steps.now(), waiting, given)]
+    resumed = [*loop.steps, steps.tool_execution(steps.begin("t1"), waiting, given)]
     events = await run(loop_of(model, before=resumed))
     assert events[-1] == TurnCompleted("end_of_turn", "Rain")
     assert [type(message) for message in model.prompts[1].messages] == [
@@ -193,6 +200,32 @@ async def test_a_tool_of_the_caller_ends_the_run_until_it_is_answered() -> None:
         ToolMessage,
         ToolMessage,
     ]
+
+
+async def test_each_step_is_told_as_it_is_stored_with_the_id_that_it_began_with() -> None:
+    """All calls of a round are one step."""
+    model = Script(calls(("c1", "search", "{}"), ("c2", "lose", "{}")), says("Done"))
+    loop = loop_of(model)
+    events = await run(loop)
+    recorded = steps_of(events)
+    assert recorded == loop.steps
+    asked, ran, again = (step["step_id"] for step in recorded)
+    begun = [event.step_id for event in events if isinstance(event, StepStarted)]
+    assert begun == [asked, ran, ran, again]
+    assert recorded[1]["tool_responses"][0] == {
+        "call_id": "c1",
+        "tool_name": "search",
+        "content": "found it",
+        "metadata": None,
+    }
+
+
+async def test_a_model_has_to_call_a_tool_only_the_first_time() -> None:
+    """Else it would do nothing else; what it may not do it may never do."""
+    for choice, then in (("required", "auto"), ("search", "auto"), ("none", "none")):
+        model = Script(SEARCH, says("Done"))
+        await run(loop_of(model, choice=choice))
+        assert [prompt.tool_choice for prompt in model.prompts] == [choice, then]
 
 
 async def test_texts_around_a_tool_call_are_two_paragraphs() -> None:
@@ -277,9 +310,9 @@ async def test_closing_the_loop_closes_the_model() -> None:
 def test_calls_that_were_never_answered_are_no_part_of_the_history() -> None:
     """No model takes a conversation with a tool call that has no result."""
     said = ModelMessage("I ask.", (ToolCall("c2", "weather", "{}"),), "end_of_message")
-    stored = [steps.inference("t1", steps.now(), said)]
+    stored = [steps.inference(steps.begin("t1"), said)]
     assert list(steps.messages_of(stored)) == [ModelMessage("I ask.", (), "end_of_message")]
-    silent = [steps.inference("t1", steps.now(), ModelMessage("", said.tool_calls))]
+    silent = [steps.inference(steps.begin("t1"), ModelMessage("", said.tool_calls))]
     assert list(steps.messages_of(silent)) == []
 
 

@@ -13,8 +13,8 @@ from agent.caller import Caller
 from agent.metrics import LONGEST, MOST_MODELS, Metrics
 from agent.model import SETTLED, Task, TaskState, TaskStatus
 from agent.stacks import Inferred, Model, Usage
-from rest_compat.lightspeed.measured import Measured
 from rest_compat.lightspeed.shared import Shared
+from rest_compat.measured import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable

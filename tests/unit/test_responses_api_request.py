@@ -10,13 +10,13 @@ import pytest
 from agent.errors import ContentTypeNotSupported, InvalidParams, TurnFailed
 from agent.settings import Settings
 from agent.stacks import NO_CREDENTIALS
+from agent.stacks.responses_api_options import groups_of
 from agent.stacks.responses_api_request import (
     answers_of,
     body_of,
     input_of,
-    mcp_tools,
-    unusable_toolgroups,
 )
+from agent.stacks.responses_api_tools import mcp_tools, unusable_toolgroups
 from agent.stacks.responses_api_wire import Response, decode
 from agent.stacks.turn import Answer, ClientTool, DataPart, FilePart, Resume, TextPart, TurnRequest
 from tests.fakes.responses import approval, call, response
@@ -60,7 +60,7 @@ def body(wanted: TurnRequest | None = None, **sections: Any) -> dict[str, Any]:
 
 async def tools_of(configured: Settings) -> list[dict[str, Any]]:
     """Return the tools of all MCP servers."""
-    return await mcp_tools(configured, configured.mcp_servers, NO_CREDENTIALS)
+    return await mcp_tools(groups_of(configured), configured.mcp_servers, NO_CREDENTIALS)
 
 
 def test_what_is_not_configured_is_left_to_the_server() -> None:

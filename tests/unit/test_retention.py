@@ -30,6 +30,7 @@ def test_nothing_is_kept_for_ever_unless_it_is_asked_for() -> None:
     kept = Settings().retention
 
     assert (kept.tasks_days, kept.contexts_days, kept.idempotency_hours) == (30, 90, 24)
+    assert kept.jobs_days == 30
     assert Retention(tasks_days=None, contexts_days=None).tasks_days is None
 
 

@@ -40,8 +40,13 @@ class EmbeddedCatalogue(BaseStack):
 
     @override
     async def models(self) -> Sequence[Model]:
-        """Return the model that answers."""
+        """Return the model that answers, and what else its server has."""
         return await self._models.default.catalogue()
+
+    @override
+    async def embed(self, texts: Sequence[str], model: str | None) -> Sequence[Sequence[float]]:
+        """Ask the model server."""
+        return await self._models.embed(texts, model)
 
     @override
     async def shields(self) -> Sequence[Json]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from importlib import import_module
+import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,35 +16,25 @@ from agent.errors import (
     TurnFailed,
 )
 from agent.stacks.base import Health, Model
-from agent.stacks.embedded.inference_errors import translating
-from agent.stacks.embedded.messages import (
-    ModelMessage,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-    size_of,
-    tokens,
-)
+from agent.stacks.embedded.chat_request import body_of
+from agent.stacks.embedded.embeddings import embed
+from agent.stacks.embedded.inference_errors import BrokenOff, translating
+from agent.stacks.embedded.messages import ToolCall, size_of, tokens
 from agent.stacks.embedded.model import Stop
+from agent.stacks.embedded.model_server import ModelServer
 from agent.stacks.turn import TextDelta, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from openai import AsyncOpenAI
-
     from agent.settings.own import OpenAI
-    from agent.stacks.embedded.messages import Message
+    from agent.stacks.embedded.messages import UserMessage
     from agent.stacks.embedded.model import Piece, Prompt
     from agent.stacks.response_format import ResponseFormat
-    from agent.stacks.turn import ClientTool, Json
-
-_log = logging.getLogger(__name__)
 
 PROVIDER = "openai"
-OPENAI_URL = "https://api.openai.com/v1"
 
-_CONNECT_SECONDS = 10.0
+_COMPLETIONS = "chat/completions"
 _PROBE_SECONDS = 10.0
 _MODELS = 1000  # of a server that are listed
 _STOP_REASONS = {"stop": "end_of_turn", "tool_calls": "end_of_message", "length": "out_of_tokens"}
@@ -56,25 +45,34 @@ class OpenAIModel:
 
     provider = PROVIDER
 
-    def __init__(self, server: OpenAI, model: str | None, seconds: float) -> None:
-        """Connect to nothing; ``seconds`` bounds the wait for the next piece of an answer."""
-        self._server = server
+    def __init__(
+        self, server: OpenAI, model: str | None, seconds: float, embedding: str | None = None
+    ) -> None:
+        """Connect to nothing; ``seconds`` bounds the wait for the next piece of an answer.
+
+        ``embedding`` is the model that texts are embedded with when none is named.
+        """
+        self._server = ModelServer(server, seconds)
         self._default = model
-        self._seconds = seconds
-        self._client: AsyncOpenAI | None = None
+        self._embedding = embedding
 
     async def infer(self, prompt: Prompt) -> AsyncGenerator[Piece]:
         """Stream one completion."""
-        client = await self._connect()
         reading = _Reading(prompt)
         with translating(prompt.model):
-            body: Any = _body(prompt)
-            async with await client.chat.completions.create(**body) as stream:
-                async for chunk in stream:
-                    for piece in reading.read(chunk):
+            async with aclosing(self._server.stream(_COMPLETIONS, body_of(prompt))) as events:
+                async for event in events:
+                    for piece in reading.read(event):
                         yield piece
         for piece in reading.end():
             yield piece
+
+    async def embed(self, texts: Sequence[str], model: str | None) -> list[list[float]]:
+        """Return the embedding of each text; raises ``ModelNotFound`` and other ``StackError``s."""
+        wanted = model or self._embedding
+        if wanted is None:
+            raise ModelNotFound("No embedding model is chosen: set experimental.embedding_model.")
+        return await embed(self._server, wanted, texts)
 
     def check(self, _message: UserMessage, _wanted: ResponseFormat | None) -> None:
         """Take text, images and schemas; whether the model knows what to do, its server says."""
@@ -84,14 +82,15 @@ class OpenAIModel:
         return True
 
     async def catalogue(self) -> Sequence[Model]:
-        """Name the model of the settings, and all that the server has.
+        """Name the models of the settings, and all that the server has.
 
         Servers do not tell what their models are for; those for embeddings are known by their names.
         """
-        names = [self._default] if self._default else []
-        names += await self._served()
+        names = [self._default, *await self._served(), self._embedding]
         return [
-            Model(f"{PROVIDER}/{name}", PROVIDER, _type_of(name)) for name in dict.fromkeys(names)
+            Model(f"{PROVIDER}/{name}", PROVIDER, self._type_of(name))
+            for name in dict.fromkeys(names)
+            if name
         ]
 
     async def resolve(self, name: str) -> str:
@@ -118,39 +117,93 @@ class OpenAIModel:
 
     async def close(self) -> None:
         """Close the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        await self._server.close()
+
+    def _type_of(self, name: str) -> str:
+        embeds = name == self._embedding or "embed" in name.lower()
+        return "embedding" if embeds else "llm"
 
     async def _served(self) -> list[str]:
         """Return the names of the models of the server; none when it has no such list."""
-        client = await self._connect()
         try:
             with translating(""):
-                models = await client.models.list(timeout=_PROBE_SECONDS)
-                return [model.id for model in models.data][:_MODELS]
+                said = await self._server.get("models", _PROBE_SECONDS)
+                listed = msgspec.json.decode(said, type=_Listed)
+                return [model.id for model in listed.data][:_MODELS]
         except ModelNotFound:
             return []
         except TurnFailed as exc:
             # There is no turn: the server is not well.
             raise StackUnavailable(exc.message) from exc
 
-    async def _connect(self) -> AsyncOpenAI:
-        if self._client is None:
-            # Importing takes a second, in which others want to be served.
-            openai: Any = await asyncio.to_thread(import_module, "openai")
-            if self._client is None:
-                key = self._server.api_key
-                self._client = openai.AsyncOpenAI(
-                    base_url=self._server.base_url or OPENAI_URL,
-                    # servers of one's own want none, but the client does
-                    api_key=key.get_secret_value() if key else "none",
-                    max_retries=0,
-                    timeout=openai.Timeout(
-                        self._seconds, connect=min(self._seconds, _CONNECT_SECONDS)
-                    ),
-                )
-        return self._client
+
+class _Served(msgspec.Struct):
+    id: str
+
+
+class _Listed(msgspec.Struct):
+    """What is read of a list of models."""
+
+    data: list[_Served]
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Part(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[_Part] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Counted(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(msgspec.Struct):
+    """What is read of a chunk of a completion."""
+
+    choices: list[_Choice] | None = None
+    usage: _Counted | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+def _chunk(event: bytes) -> _Chunk:
+    """Read the data of an event; raises ``BrokenOff`` for that of an error."""
+    try:
+        chunk = _decode(event)
+    except msgspec.DecodeError:
+        chunk = _lenient(event)
+    if chunk.error:
+        raise BrokenOff(str(chunk.error))
+    return chunk
+
+
+def _lenient(event: bytes) -> _Chunk:
+    """Read what servers write that is not quite JSON, such as half of a surrogate pair."""
+    wire = json.loads(event.decode())
+    if isinstance(wire, dict) and wire.get("error"):
+        raise BrokenOff(str(wire["error"]))
+    try:
+        return msgspec.convert(wire, _Chunk)
+    except msgspec.ValidationError as exc:
+        raise InvalidAgentResponse("The model server does not answer as OpenAI does.") from exc
 
 
 class _Call(msgspec.Struct):
@@ -171,16 +224,17 @@ class _Reading:
         self._finish: str | None = None
         self._usage: Usage | None = None
 
-    def read(self, chunk: Any) -> Iterator[Piece]:
+    def read(self, event: bytes) -> Iterator[Piece]:
         """Yield the text of a chunk; keep the rest until the end."""
+        chunk = _chunk(event)
         if chunk.usage:
             self._usage = Usage(chunk.usage.prompt_tokens or 0, chunk.usage.completion_tokens or 0)
         for choice in (chunk.choices or ())[:1]:
-            delta = choice.delta
-            if delta is not None and delta.content:
+            delta = choice.delta or _Delta()
+            if delta.content:
                 self._said += len(delta.content)
                 yield TextDelta(delta.content)
-            for part in (delta.tool_calls if delta is not None else None) or ():
+            for part in delta.tool_calls or ():
                 self._extend(part)
             self._finish = choice.finish_reason or self._finish
 
@@ -209,72 +263,10 @@ class _Reading:
         called = sum(len(call.name) + len(call.arguments) for call in self._calls.values())
         return Usage(tokens(read), tokens(self._said + called))
 
-    def _extend(self, part: Any) -> None:
+    def _extend(self, part: _Part) -> None:
         index = len(self._calls) if part.index is None else part.index
         call = self._calls.setdefault(index, _Call())
         call.call_id = part.id or call.call_id or f"call_{index}"
         if part.function is not None:
             call.name += part.function.name or ""
             call.arguments += part.function.arguments or ""
-
-
-def _type_of(name: str) -> str:
-    return "embedding" if "embed" in name.lower() else "llm"
-
-
-def _body(prompt: Prompt) -> dict[str, Json]:
-    form = prompt.response_format
-    system = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
-    body: dict[str, Json] = {
-        "model": prompt.model,
-        "messages": system + [_message(message) for message in prompt.messages],
-        "tools": [_tool(tool) for tool in prompt.tools] or None,
-        "tool_choice": "none" if prompt.tools and not prompt.may_call else None,
-        "max_tokens": prompt.max_tokens,
-        "temperature": prompt.temperature,
-        "top_p": prompt.top_p,
-        "response_format": form and {"type": "json_schema", "json_schema": form.fields},
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    return {key: value for key, value in body.items() if value is not None}
-
-
-def _tool(tool: ClientTool) -> Json:
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.input_schema or {"type": "object", "properties": {}},
-        },
-    }
-
-
-def _message(message: Message) -> Json:
-    match message:
-        case UserMessage():
-            return {"role": "user", "content": _content(message)}
-        case ToolMessage():
-            return {"role": "tool", "tool_call_id": message.call_id, "content": message.content}
-        case ModelMessage():
-            calls = [
-                {
-                    "id": call.call_id,
-                    "type": "function",
-                    "function": {"name": call.tool_name, "arguments": call.arguments},
-                }
-                for call in message.tool_calls
-            ]
-            if not calls:
-                return {"role": "assistant", "content": message.text}
-            return {"role": "assistant", "content": message.text or None, "tool_calls": calls}
-
-
-def _content(message: UserMessage) -> Json:
-    attached = (f"{each.name}:\n\n{each.text}" for each in message.attachments)
-    text = "\n\n".join(part for part in (message.text, *attached) if part)
-    if not message.images:
-        return text
-    images = [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
-    return [{"type": "text", "text": text}, *images] if text else images

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import anyio
 
 from agent.errors import (
     InvalidAgentResponse,
@@ -37,27 +40,44 @@ _STATUSES: dict[int, tuple[type[StackError], str]] = {
 }
 
 
+class ServerRefused(Exception):
+    """An error answer of a model server; ``said`` never leaves this process."""
+
+    def __init__(self, status: int, said: str) -> None:
+        """Keep its status, and what it says of it."""
+        super().__init__(status)
+        self.status = status
+        self.said = said
+
+
+class BrokenOff(Exception):
+    """A stream that a model server ended with an error; ``said`` never leaves this process."""
+
+    def __init__(self, said: str) -> None:
+        """Keep what it says."""
+        super().__init__()
+        self.said = said
+
+
 @contextmanager
 def translating(model: str) -> Iterator[None]:
-    """Turn the errors of the client into ours; all others pass."""
-    import openai
+    """Turn what goes wrong with a ``ModelServer`` into our errors; all others pass."""
+    import httpx
 
     try:
         yield
-    except openai.APITimeoutError as exc:
+    except httpx.TimeoutException as exc:
         raise StackTimeout("The model server did not answer in time.") from exc
-    except openai.APIConnectionError as exc:
+    except (httpx.RequestError, httpx.InvalidURL, ssl.SSLError, anyio.EndOfStream) as exc:
         raise StackUnavailable("The model server cannot be reached.") from exc
-    except openai.APIStatusError as exc:
-        raise _meaning(exc.status_code, str(exc.body), model) from exc
-    except openai.APIResponseValidationError as exc:
-        raise InvalidAgentResponse("The model server's answer is not understood.") from exc
-    except openai.APIError as exc:
-        if _TOO_LONG.search(str(exc.body)):
+    except ServerRefused as exc:
+        raise _meaning(exc.status, exc.said, model) from exc
+    except BrokenOff as exc:
+        if _TOO_LONG.search(exc.said):
             raise PromptTooLong from exc
         raise TurnFailed("The model server broke off the answer with an error.") from exc
-    except (ValueError, AttributeError, TypeError) as exc:
-        # chunks that are no JSON, or not of the shape that the client takes for granted
+    except (ValueError, AttributeError, TypeError, RecursionError) as exc:
+        # what is no JSON, or not of the shape that OpenAI's has
         raise InvalidAgentResponse("The model server's answer is not understood.") from exc
 
 

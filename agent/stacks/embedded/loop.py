@@ -20,6 +20,7 @@ from agent.stacks.turn import (
     InputRequired,
     Json,
     StepEnded,
+    StepRecorded,
     StepStarted,
     TextDelta,
     TurnCompleted,
@@ -91,11 +92,11 @@ class AgentLoop:
                 return
 
     async def _infer(self, asked: int) -> AsyncGenerator[TurnEvent]:
-        started_at = step.now()
+        begun = step.begin(self._turn_id)
         texts: list[str] = []
         calls: list[ToolCall] = []
         stop_reason = "end_of_turn"
-        yield StepStarted("inference")
+        yield StepStarted("inference", step_id=begun.step_id)
         async with aclosing(self._model.infer(self._next_prompt(asked))) as pieces:
             async for piece in pieces:
                 match piece:
@@ -112,8 +113,9 @@ class AgentLoop:
                         pass
         self._said = self._said or bool(texts)
         message = ModelMessage("".join(texts), tuple(calls), stop_reason)
-        self.steps.append(step.inference(self._turn_id, started_at, message))
+        self.steps.append(step.inference(begun, message))
         yield StepEnded("inference", detail={"stop_reason": stop_reason})
+        yield StepRecorded(self.steps[-1])
 
     def _named(self, call: ToolCall, calls: Sequence[ToolCall]) -> ToolCall:
         """Give a call another id when the model has used its id before, as some count from 0."""
@@ -123,11 +125,16 @@ class AgentLoop:
         return msgspec.structs.replace(call, call_id=f"call_{uuid.uuid4().hex}")
 
     def _next_prompt(self, asked: int) -> Prompt:
-        """Add what was said since; the last time that the model is asked it has to answer."""
+        """Add what was said since; the last time that the model is asked it has to answer.
+
+        Only the first time it may have to call a tool: else it would call tools for ever.
+        """
         messages: list[Message] = [*self._prompt.messages, *step.messages_of(self.steps)]
+        choice = self._prompt.tool_choice
         return msgspec.structs.replace(
             self._prompt,
             messages=tuple(messages),
+            tool_choice=choice if asked == 0 or choice == "none" else "auto",
             may_call=asked == 0 or asked + 1 < self._max_infer_iters,
         )
 
@@ -139,15 +146,15 @@ class AgentLoop:
         return call.call_id not in self._approved and self._toolbox.wants_approval(call)
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent]:
-        """Run the tools of this side; the last event says when the turn has to wait after that."""
-        started_at = step.now()
+        """Run the tools of this side, as one step; the last event says when the turn has to wait then."""
+        begun = step.begin(self._turn_id)
         ran: list[ToolCall] = []
         results: list[ToolMessage] = []
         refused: CredentialsNeeded | None = None
         for call in calls:
             if self._asks(call):
                 continue
-            yield started(call, self._toolbox.about(call))
+            yield started(call, self._toolbox.about(call), begun.step_id)
             try:
                 result = await self._toolbox.run(call)
             except CredentialsNeeded as exc:
@@ -160,7 +167,8 @@ class AgentLoop:
             for citation in result.citations:
                 yield citation
         if ran:
-            self.steps.append(step.tool_execution(self._turn_id, started_at, ran, results))
+            self.steps.append(step.tool_execution(begun, ran, results))
+            yield StepRecorded(self.steps[-1])
         if refused is not None:
             yield refused.event
         elif waiting := step.unanswered(self.steps):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from agent.stacks.embedded.messages import Message, ToolCall, UserMessage
-from agent.stacks.turn import Citation, ClientTool, TextDelta, Usage
+from agent.stacks.turn import Citation, ClientTool, Sampling, TextDelta, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -16,23 +16,27 @@ if TYPE_CHECKING:
     from agent.stacks.response_format import ResponseFormat
 
 
+MODES = ("auto", "required", "none")
+"""What a tool choice is that names no tool."""
+
+
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is asked.
 
     ``model`` is the name that the model has for its server. Without ``may_call`` no tool may be called any
     more; without ``may_search`` a model that looks into the documents by itself leaves that.
+    ``tool_choice`` is auto, required, none, or the name of one of the tools.
     """
 
     model: str
     messages: tuple[Message, ...]
     instructions: str = ""
     tools: tuple[ClientTool, ...] = ()
+    tool_choice: str = "auto"
     may_call: bool = True
     may_search: bool = True
     response_format: ResponseFormat | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    sampling: Sampling = Sampling()
 
 
 class Stop(msgspec.Struct, frozen=True):

@@ -13,6 +13,8 @@ from agent.stacks.embedded.inference import OpenAIModel
 from agent.stacks.embedded.model import LanguageModel  # noqa: TC001 - msgspec resolves annotations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.settings import Settings
     from agent.stacks.embedded.knowledge import Knowledge
 
@@ -39,7 +41,9 @@ class Models:
         self._providers = {inference.PROVIDER, settings.inference.default_provider}
         if settings.openai.is_set:
             model = settings.openai.model or settings.inference.default_model
-            self._openai = OpenAIModel(settings.openai, model, settings.llama_stack.timeout)
+            embedding = self._bare(settings.experimental.embedding_model)
+            seconds = settings.llama_stack.timeout
+            self._openai = OpenAIModel(settings.openai, model, seconds, embedding)
 
     @property
     def default(self) -> LanguageModel:
@@ -65,8 +69,21 @@ class Models:
             return Chosen(self._extractive, extractive.IDENTIFIER)
         if first == extractive.PROVIDER and rest:
             raise ModelNotFound(f"There is no model {name}.")
-        bare = rest if rest and first in self._providers else name
-        return Chosen(self._openai, await self._openai.resolve(bare or ""))
+        return Chosen(self._openai, await self._openai.resolve(self._bare(name) or ""))
+
+    async def embed(self, texts: Sequence[str], name: str | None) -> Sequence[Sequence[float]]:
+        """Return the embedding of each text, by the model of the settings without a name.
+
+        Raises ``ModelNotFound``, other ``StackError``s, and ``PayloadTooLarge``.
+        """
+        if self._openai is None:
+            raise ModelNotFound("There is no embedding model: no model server is configured.")
+        return await self._openai.embed(texts, self._bare(name))
+
+    def _bare(self, name: str | None) -> str | None:
+        """Return the name that a model has for its server."""
+        first, _, rest = (name or "").partition("/")
+        return rest if rest and first in self._providers else name
 
 
 _EXTRACTIVE = (extractive.PROVIDER, extractive.IDENTIFIER)

@@ -14,9 +14,12 @@ from agent.stacks.embedded.messages import ModelMessage, UserMessage
 from agent.stacks.embedded.model import Prompt
 from agent.stacks.turn import (
     AuthRequired,
+    Failed,
     InputRequired,
     Rejected,
+    Sampling,
     StepEnded,
+    StepRecorded,
     StepStarted,
     TextDelta,
     TurnCompleted,
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from agent.stacks.embedded.messages import Message
     from agent.stacks.embedded.model import LanguageModel
     from agent.stacks.turn import Json, TurnEvent
+
+USER_INPUT, ASSISTANT_OUTPUT = "user-input", "assistant-output"
+"""What a shield checks, as Llama Stack has it."""
 
 REFUSAL = "I can't answer that. Can I help with something else?"
 
@@ -61,44 +67,70 @@ class Shields:
     async def before(self, shields: Sequence[str]) -> AsyncGenerator[TurnEvent]:
         """Check what the user says; ``Rejected`` is the last event when it is refused."""
         message = UserMessage(self._message.text, self._message.attachments)
-        async with aclosing(self._check(shields, (message,))) as events:
+        async with aclosing(self._check(shields, USER_INPUT, (message,))) as events:
             async for event in events:
                 yield event
 
     async def after(
         self, shields: Sequence[str], events: AsyncGenerator[TurnEvent]
     ) -> AsyncGenerator[TurnEvent]:
-        """Hold the text of an answer back until it is complete and checked."""
-        held: list[TextDelta] = []
-        async for event in events:
-            if isinstance(event, TextDelta):
-                held.append(event)
-                continue
-            if held and isinstance(event, TurnCompleted | InputRequired | AuthRequired):
-                said = ModelMessage("".join(delta.text for delta in held))
-                checks = self._check(shields, (UserMessage(self._message.text), said))
-                async with aclosing(checks):
-                    async for check in checks:
-                        yield check
-                        if isinstance(check, Rejected):
-                            return
-                for delta in held:
-                    yield delta
-            yield event
+        """Hold the text of an answer back until it is complete and checked, and the steps that hold it.
+
+        What does not pass, or was not checked in the end, is taken out of its steps.
+        """
+        held: list[TextDelta | StepRecorded] = []
+        before = len(self._steps)
+        try:
+            async for event in events:
+                if isinstance(event, TextDelta) or (held and isinstance(event, StepRecorded)):
+                    held.append(event)
+                    continue
+                if held and isinstance(
+                    event, TurnCompleted | InputRequired | AuthRequired | Failed
+                ):
+                    checks = [] if isinstance(event, Failed) else await self._checks(shields, held)
+                    refused = bool(checks) and isinstance(checks[-1], Rejected)
+                    if refused or not checks:
+                        self._withhold(before)
+                        held = [each for each in held if isinstance(each, StepRecorded)]
+                    released, held = held, []
+                    for each in (*released, *checks):
+                        yield each
+                    if refused:
+                        return
+                yield event
+        finally:
+            if held:
+                self._withhold(before)
+
+    def _withhold(self, before: int) -> None:
+        """Take the text out of the steps since."""
+        for each in self._steps[before:]:
+            step.withhold(each)
+
+    async def _checks(
+        self, shields: Sequence[str], held: Sequence[TextDelta | StepRecorded]
+    ) -> list[TurnEvent]:
+        """Check what was held back; the last event is ``Rejected`` when it is refused."""
+        text = "".join(event.text for event in held if isinstance(event, TextDelta))
+        messages = (UserMessage(self._message.text), ModelMessage(text))
+        async with aclosing(self._check(shields, ASSISTANT_OUTPUT, messages)) as events:
+            return [event async for event in events]
 
     async def _check(
-        self, shields: Sequence[str], messages: tuple[Message, ...]
+        self, shields: Sequence[str], touchpoint: str, messages: tuple[Message, ...]
     ) -> AsyncGenerator[TurnEvent]:
         for shield in shields:
-            started_at = step.now()
-            yield StepStarted("shield_call", shield)
+            begun = step.begin(self._turn_id)
+            yield StepStarted("shield_call", shield, {"touchpoint": touchpoint}, begun.step_id)
             violation = await self._violation(shield, messages)
-            self._steps.append(step.shield_call(self._turn_id, started_at, violation))
+            self._steps.append(step.shield_call(begun, violation))
             shown = violation and {
                 "level": "error",
                 "type": violation["metadata"]["violation_type"],
             }
             yield StepEnded("shield_call", shield, {"violation": shown})
+            yield StepRecorded(self._steps[-1])
             if violation:
                 yield Rejected(REFUSAL)
                 return
@@ -107,7 +139,7 @@ class Shields:
         """Ask the guard; raises ``StackError`` when it gives no verdict."""
         if self._guard is None:
             raise TurnFailed(f"The shield {shield} needs a model server, and none is configured.")
-        prompt = Prompt(model=shield, messages=messages, temperature=0)
+        prompt = Prompt(model=shield, messages=messages, sampling=Sampling(temperature=0))
         async with aclosing(self._guard.infer(prompt)) as pieces:
             said = "".join([piece.text async for piece in pieces if isinstance(piece, TextDelta)])
         verdict, _, reason = said.strip().partition("\n")

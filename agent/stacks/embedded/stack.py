@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, override
 
 import msgspec
 
-from a2a_state.sessions import Agent, Sessions
+from a2a_state.agents import Agent
+from a2a_state.sessions import Sessions
 from agent.clock import now
 from agent.errors import SettingsError
 from agent.stacks.embedded import steps, tool_events, turn_options, turn_record
-from agent.stacks.embedded.agent_config import config_of, identity, read_config, unusable_groups
+from agent.stacks.embedded.agent_config import config_of, providers, unusable_groups
 from agent.stacks.embedded.catalogue import EmbeddedCatalogue
 from agent.stacks.embedded.extractive import ExtractiveModel
-from agent.stacks.embedded.loop import MAX_INFER_ITERS, AgentLoop
+from agent.stacks.embedded.loop import AgentLoop
 from agent.stacks.embedded.messages import UserMessage
 from agent.stacks.embedded.prompts import prompt_of, with_tools
 from agent.stacks.embedded.shields import Shields
@@ -35,22 +36,22 @@ from agent.stacks.turn import (
     Inferred,
     InputRequired,
     Rejected,
+    StepRecorded,
     TurnCompleted,
     TurnStarted,
     Usage,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
     from pathlib import Path
 
     from a2a_state.database import Database
     from agent.settings import Settings
-    from agent.stacks.embedded.agent_config import AgentConfig
     from agent.stacks.embedded.mcp_servers import ShownServers
     from agent.stacks.embedded.model import LanguageModel, Prompt
     from agent.stacks.embedded.turn_record import TurnRecord
-    from agent.stacks.turn import Inference, Json, Owner, TurnEvent, TurnRequest
+    from agent.stacks.turn import AgentOptions, Inference, Json, Owner, TurnEvent, TurnRequest
 
 _QUESTION = 4000  # characters of a question that its topic is told from
 
@@ -81,7 +82,9 @@ class EmbeddedStack(EmbeddedCatalogue):
         self._sessions = Sessions(database)
         self._configured = config_of(settings)
         config = msgspec.to_builtins(self._configured)
-        self._agent = Agent(identity(self._configured), "", "", config, 0)
+        self._agent = Agent(self._configured.agent_id, "", "", config, 0)
+        store_id, groups = self._knowledge.store_id, frozenset(providers(settings))
+        self._choices = turn_options.Choices(store_id, self._shields, groups)
 
     @override
     async def open(self) -> None:
@@ -112,17 +115,17 @@ class EmbeddedStack(EmbeddedCatalogue):
         Closing the iterator stops the work and stores the turn as canceled.
         """
         wanted = response_format(request.metadata)
-        store_id = self._knowledge.store_id
-        turn_options.check(request.options, store_id, self._shields)
+        turn_options.check(request, self._choices)
         record = await self._record(request)
         unsettled = "failed"
         try:
-            config = turn_options.apply(record.wanted, self._config(record), store_id)
-            chosen = await self._models.choose(record.options["model"] or config.model)
-            wanted = wanted or response_format(record.options)
+            agent = record.agent or self._configured
+            config = turn_options.apply(record.wanted, agent, self._choices.store_id)
+            chosen = await self._models.choose(record.options["model"])
+            wanted = wanted or response_format(record.options) or turn_options.form_of(config)
             chosen.model.check(record.message, wanted)
             yield TurnStarted(record.turn_id, chosen.identifier)
-            may_search = turn_options.searches(record.wanted, store_id)
+            may_search = turn_options.searches(config)
             prompt = prompt_of(config, chosen.name, record.messages, wanted, may_search=may_search)
             servers = self._servers.shown(request.credentials)
             async with aclosing(self._run(record, config, chosen.model, prompt, servers)) as events:
@@ -170,6 +173,13 @@ class EmbeddedStack(EmbeddedCatalogue):
         """Delete the session; whose it is, the caller knows."""
         await self._sessions.delete(conversation_id)
 
+    @override
+    async def steps(
+        self, conversation_id: str, turn_ids: Collection[str]
+    ) -> Mapping[str, Sequence[Json]]:
+        """Return the steps of turns as they are stored: at their end, and when they begin to wait."""
+        return await self._sessions.steps(conversation_id, turn_ids)
+
     async def _record(self, request: TurnRequest) -> TurnRecord:
         if request.resume:
             return await turn_record.resume(self._sessions, request, request.resume)
@@ -177,44 +187,45 @@ class EmbeddedStack(EmbeddedCatalogue):
             self._sessions, request, msgspec.structs.replace(self._agent, created_at=now())
         )
 
-    def _config(self, record: TurnRecord) -> AgentConfig:
-        """Return the configuration of the session's agent; that of the settings may be newer."""
-        is_ours = not record.agent.owner
-        return self._configured if is_ours else read_config(record.agent.agent_config)
-
     async def _run(
         self,
         record: TurnRecord,
-        config: AgentConfig,
+        config: AgentOptions,
         model: LanguageModel,
         prompt: Prompt,
         servers: ShownServers,
     ) -> AsyncGenerator[TurnEvent]:
         for given in record.given:
             kind = tool_events.MCP if given.denied else tool_events.FUNCTION
-            yield tool_events.started(given.call, {"type": kind})
+            step_id = record.steps[-1]["step_id"]
+            yield tool_events.started(given.call, {"type": kind}, step_id)
             yield tool_events.ended(given.call, given.content, failed=given.denied)
+        if record.given:
+            yield StepRecorded(record.steps[-1])
         work = self._work(record, config, model, prompt, servers)
         shields = Shields(self._models.language_model, record.message, record.turn_id, record.steps)
-        before = () if record.steps else config.input_shields or ()
-        after = config.output_shields or ()
-        async with aclosing(shields.around(before, work, after)) as events:
+        before = () if record.steps else config.input_shields
+        async with aclosing(shields.around(before, work, config.output_shields)) as events:
             async for event in events:
                 yield event
 
     async def _work(
         self,
         record: TurnRecord,
-        config: AgentConfig,
+        config: AgentOptions,
         model: LanguageModel,
         prompt: Prompt,
         servers: ShownServers,
     ) -> AsyncGenerator[TurnEvent]:
         more = () if record.wanted.no_tools else record.options["client_tools"]
         if not model.wants_tools(record.message):
-            config = msgspec.structs.replace(config, toolgroups=())
+            config = msgspec.structs.replace(config, toolgroups=(), tool_choice="auto")
         gathering = Gathering(
-            self._knowledge, servers, config, msgspec.convert(more, tuple[ClientTool, ...])
+            self._knowledge,
+            servers,
+            config,
+            msgspec.convert(more, tuple[ClientTool, ...]),
+            is_callers=record.agent is not None or record.wanted.toolgroups is not None,
         )
         is_first = not steps.inferences(record.steps)
         try:
@@ -229,12 +240,12 @@ class EmbeddedStack(EmbeddedCatalogue):
             return
         loop = AgentLoop(
             model,
-            with_tools(prompt, toolbox),
+            with_tools(prompt, toolbox, config.tool_choice),
             toolbox,
             turn_id=record.turn_id,
             steps=record.steps,
             approved=record.options.get("approved", ()),
-            max_infer_iters=config.max_infer_iters or MAX_INFER_ITERS,
+            max_infer_iters=config.max_infer_iters,
         )
         async with aclosing(loop.run()) as events:
             async for event in events:
@@ -246,14 +257,18 @@ class EmbeddedStack(EmbeddedCatalogue):
         message = UserMessage(request.text)
         chosen.model.check(message, None)
         yield TurnStarted("", chosen.identifier)
-        config = msgspec.structs.replace(self._configured, instructions=request.instructions)
+        config = msgspec.structs.replace(
+            self._configured,
+            instructions=request.instructions,
+            sampling=request.sampling or self._configured.sampling,
+        )
         prompt = prompt_of(config, chosen.name, (message,))
         toolbox = Toolbox(self._knowledge, self._servers.shown(NO_CREDENTIALS), {}, ())
         said: list[Json] = []
         loop = AgentLoop(chosen.model, prompt, toolbox, turn_id="", steps=said)
         shields = Shields(self._models.language_model, message, "", said)
-        before, after = config.input_shields or (), config.output_shields or ()
-        async with aclosing(shields.around(before, loop.run(), after)) as events:
+        work = shields.around(config.input_shields, loop.run(), config.output_shields)
+        async with aclosing(work) as events:
             async for event in events:
                 yield event
 

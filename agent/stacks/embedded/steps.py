@@ -6,6 +6,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from agent.stacks.embedded.messages import ModelMessage, ToolCall, ToolMessage
 
 if TYPE_CHECKING:
@@ -20,26 +22,43 @@ def now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-def inference(turn_id: str, started_at: str, message: ModelMessage) -> Json:
+class Begun(msgspec.Struct, frozen=True):
+    """A step that is under way."""
+
+    turn_id: str
+    step_id: str
+    started_at: str
+
+
+def begin(turn_id: str) -> Begun:
+    """Begin a step of a turn."""
+    return Begun(turn_id, str(uuid.uuid4()), now())
+
+
+def inference(begun: Begun, message: ModelMessage) -> Json:
     """Write what the model said."""
-    return _step(turn_id, "inference", started_at) | {"model_response": response_of(message)}
+    return _step(begun, "inference") | {"model_response": response_of(message)}
 
 
-def tool_execution(
-    turn_id: str, started_at: str, calls: Sequence[ToolCall], results: Sequence[ToolMessage]
-) -> Json:
+def tool_execution(begun: Begun, calls: Sequence[ToolCall], results: Sequence[ToolMessage]) -> Json:
     """Write what tool calls came to."""
-    return _step(turn_id, "tool_execution", started_at) | {
+    return _step(begun, "tool_execution") | {
         "tool_calls": [_call(call) for call in calls],
         "tool_responses": [
-            {"call_id": r.call_id, "tool_name": r.tool_name, "content": r.content} for r in results
+            {
+                "call_id": result.call_id,
+                "tool_name": result.tool_name,
+                "content": result.content,
+                "metadata": None,
+            }
+            for result in results
         ],
     }
 
 
-def shield_call(turn_id: str, started_at: str, violation: Json) -> Json:
+def shield_call(begun: Begun, violation: Json) -> Json:
     """Write the verdict of a shield; ``violation`` is None when nothing is wrong."""
-    return _step(turn_id, "shield_call", started_at) | {"violation": violation}
+    return _step(begun, "shield_call") | {"violation": violation}
 
 
 def response_of(message: ModelMessage) -> Json:
@@ -63,6 +82,12 @@ def messages_of(steps: Sequence[Json]) -> Iterator[Message]:
                 yield ModelMessage(said["content"], calls, said["stop_reason"])
         for response in step.get("tool_responses", ()):
             yield ToolMessage(response["call_id"], response["tool_name"], response["content"])
+
+
+def withhold(step: Json) -> None:
+    """Take the text out of an inference: it is not to be heard."""
+    if step["step_type"] == "inference":
+        step["model_response"]["content"] = ""
 
 
 def unanswered(steps: Sequence[Json]) -> list[ToolCall]:
@@ -96,12 +121,12 @@ SEPARATOR = "\n\n"
 """What stands between the texts of two inferences of one turn."""
 
 
-def _step(turn_id: str, kind: str, started_at: str) -> dict[str, Json]:
+def _step(begun: Begun, kind: str) -> dict[str, Json]:
     return {
-        "turn_id": turn_id,
-        "step_id": str(uuid.uuid4()),
+        "turn_id": begun.turn_id,
+        "step_id": begun.step_id,
         "step_type": kind,
-        "started_at": started_at,
+        "started_at": begun.started_at,
         "completed_at": now(),
     }
 

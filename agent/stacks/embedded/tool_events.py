@@ -24,10 +24,10 @@ _DESCRIPTION = 1024
 _LISTING = 64 * 1024  # characters of all tools of a server
 
 
-def started(call: ToolCall, about: Mapping[str, str]) -> StepStarted:
+def started(call: ToolCall, about: Mapping[str, str], step_id: str = "") -> StepStarted:
     """Tell that a tool runs; ``about`` has its type, and the server that it is of."""
     detail = {"call_id": call.call_id, "arguments": _shown(readable(call)), **about}
-    return StepStarted("tool_execution", call.tool_name, detail)
+    return StepStarted("tool_execution", call.tool_name, detail, step_id)
 
 
 def ended(call: ToolCall, result: str, *, failed: bool = False) -> StepEnded:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.errors import StackError, TurnFailed
+from agent.errors import InvalidParams, StackError, TurnFailed
 from agent.stacks.embedded.agent_config import KNOWLEDGE_GROUP, MCP_PREFIX
 from agent.stacks.embedded.tool_events import listing_ended, listing_started
 from agent.stacks.embedded.tools import (
@@ -27,11 +27,10 @@ from agent.stacks.turn import ClientTool
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence
 
-    from agent.stacks.embedded.agent_config import AgentConfig, ToolGroup
     from agent.stacks.embedded.knowledge import Knowledge
     from agent.stacks.embedded.mcp_listings import McpTool
     from agent.stacks.embedded.mcp_servers import ShownServers
-    from agent.stacks.turn import StepEnded, StepStarted
+    from agent.stacks.turn import AgentOptions, StepEnded, StepStarted, ToolGroup
 
 _log = logging.getLogger(__name__)
 
@@ -49,20 +48,20 @@ class Gathering:
         self,
         knowledge: Knowledge,
         servers: ShownServers,
-        config: AgentConfig,
+        config: AgentOptions,
         more: Sequence[ClientTool] = (),
+        *,
+        is_callers: bool = False,
     ) -> None:
-        """``more`` are tools that the caller runs, beside those of the agent."""
+        """``more`` are tools that the caller runs, beside those of the agent.
+
+        A tool that a group of a caller's names has to be there, as far as its server can be asked.
+        """
+        self._is_callers = is_callers
         self._knowledge = knowledge
         self._servers = servers
-        self._groups = config.groups
-        self._client_tools = [
-            *(
-                ClientTool(tool.name, tool.description or "", tool.input_schema or {})
-                for tool in config.client_tools or ()
-            ),
-            *more,
-        ]
+        self._groups = config.toolgroups
+        self._client_tools = (*config.client_tools, *more)
         self._sources: dict[str, Source] = {}
         self._listed: dict[str, tuple[McpTool, ...]] = {}
         self._missing: dict[str, Missing] = {}
@@ -81,12 +80,12 @@ class Gathering:
     async def run(self) -> AsyncGenerator[StepStarted | StepEnded]:
         """Ask each MCP server for its tools, once, and tell so.
 
-        Raises ``CredentialsNeeded`` for a server that refuses those it is shown.
+        Raises ``CredentialsNeeded`` for a server that refuses those it is shown, and ``InvalidParams``.
         """
         for group in self._groups:
             name = group.provider.removeprefix(MCP_PREFIX)
             if group.provider == KNOWLEDGE_GROUP:
-                self._sources[KNOWLEDGE_SEARCH.name] = Source(KNOWLEDGE_SEARCH)
+                self._sources[KNOWLEDGE_SEARCH.name] = Source(KNOWLEDGE_SEARCH, args=group.args)
             elif name in self._servers:
                 async for event in self._list(name):
                     yield event
@@ -125,10 +124,13 @@ class Gathering:
         return () if "" in named else named
 
     def _add(self, server: str, group: ToolGroup) -> None:
-        for tool in self._listed.get(server, ()):
-            if group.tool in ("", tool.name):
-                spec = ClientTool(tool.name, tool.description, tool.input_schema)
-                _put(self._sources, Source(spec, server, tool.name, group.args))
+        tools = self._listed.get(server, ())
+        chosen = [tool for tool in tools if group.tool in ("", tool.name)]
+        if self._is_callers and group.tool and server in self._listed and not chosen:
+            raise InvalidParams("toolgroups", f"{group.provider} has no tool {group.tool}")
+        for tool in chosen:
+            spec = ClientTool(tool.name, tool.description, tool.input_schema)
+            _put(self._sources, Source(spec, server, tool.name, group.args))
 
 
 def _put(sources: dict[str, Source], source: Source) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.errors import StackError
+from agent.errors import InvalidParams, StackError
 from agent.stacks.embedded import tool_events
 from agent.stacks.embedded.messages import arguments_of
+from agent.stacks.embedded.model import MODES
 from agent.stacks.embedded.ranking import Statistics, rank
 from agent.stacks.embedded.retrieval import citation_of
 from agent.stacks.embedded.terms import asked
@@ -91,6 +92,18 @@ class Toolbox:
         own = (s.spec for name, s in self._sources.items() if name not in self._client)
         return (*own, *self._client.values())
 
+    def chosen(self, choice: str) -> str:
+        """Return what the model is told of a tool choice: tools are named as it knows them.
+
+        Raises ``InvalidParams`` for a tool that there is not.
+        """
+        if choice in MODES or choice in self._client or choice in self._sources:
+            return choice
+        for name, source in self._sources.items():
+            if source.tool == choice:
+                return name
+        raise InvalidParams("tool_choice", "\n".join((f"there is no tool {choice}", *self.notes)))
+
     def is_client(self, call: ToolCall) -> bool:
         """Tell whether the caller has to run a tool: only with arguments that can be read."""
         return call.tool_name in self._client and arguments_of(call) is not None
@@ -145,7 +158,7 @@ class Toolbox:
                     source.server, source.tool, arguments | source.args
                 )
                 return ToolResult(_bounded(called.text), failed=called.failed)
-            return await self._search(arguments)
+            return await self._search(arguments | source.args)
         except CredentialsNeeded:
             raise
         except StackError as exc:

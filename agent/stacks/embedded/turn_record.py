@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from a2a_state.sessions import Agent, Turn
+from a2a_state.sessions import Turn
 from agent.clock import now
 from agent.errors import AgentError, InvalidParams, TurnFailed
 from agent.stacks.embedded import steps as step
@@ -23,11 +23,12 @@ from agent.stacks.embedded.messages import (
     to_input,
 )
 from agent.stacks.response_format import RESPONSE_FORMAT
-from agent.stacks.turn import TurnOptions
+from agent.stacks.turn import AgentOptions, TurnOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from a2a_state.agents import Agent
     from a2a_state.sessions import Opened, Sessions
     from agent.stacks.embedded.messages import UserMessage
     from agent.stacks.turn import Answer, Json, Resume, TurnRequest
@@ -43,7 +44,8 @@ RESULT, APPROVAL = "result", "approval"
 """What a turn waits for with a tool call."""
 DENIED = "The user did not approve this call."
 
-_WANTED = "wanted"  # in the options: those of the caller
+# in the options: those of the caller, and the agent of the caller while the turn is not over
+_WANTED, _AGENT = "wanted", "agent"
 _RESUMED_AT = "resumed_at"  # in the options: how many steps the turn had then
 _STORE_SECONDS = 5.0  # for storing the end of a turn that was given up
 
@@ -64,7 +66,6 @@ class TurnRecord:
         self._sessions = sessions
         self._turn = opened.turn
         self._earlier = opened.earlier
-        self.agent = opened.agent
         self.given = tuple(given)
         self.message: UserMessage = from_input(opened.turn.input_messages[-1])
         self.steps: list[Json] = list(opened.turn.steps)
@@ -85,6 +86,12 @@ class TurnRecord:
         return msgspec.convert(self.options.get(_WANTED, {}), TurnOptions)
 
     @property
+    def agent(self) -> AgentOptions | None:
+        """The agent that the turn began with; None is that of the settings."""
+        began_with = self.options.get(_AGENT)
+        return began_with and msgspec.convert(began_with, AgentOptions)
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """What was said before, as much of it as a model is given, and the message of this turn."""
         room = HISTORY_CHARS - size_of([self.message])
@@ -103,13 +110,18 @@ class TurnRecord:
         ``waiting`` are the calls that a turn waits for the caller with: ``RESULT`` or ``APPROVAL``.
         """
         output = [s["model_response"] for s in self.steps if s["step_type"] == "inference"]
+        waits = state == "awaiting_input"
+        options = self.options | {"waiting": waiting or {}}
+        if not waits:
+            # Earlier turns are read with every turn, and what these had for an agent is of no use then.
+            options.pop(_AGENT, None)
         ended = msgspec.structs.replace(
             self._turn,
             state=state,
-            options=self.options | {"waiting": waiting or {}},
+            options=options,
             steps=self.steps,
             output_message=output[-1] if output else None,
-            completed_at=None if state == "awaiting_input" else now(),
+            completed_at=None if waits else now(),
         )
         await self._sessions.change(ended, states=("in_progress",))
 
@@ -124,18 +136,21 @@ class TurnRecord:
 
 async def begin(sessions: Sessions, request: TurnRequest, agent: Agent) -> TurnRecord:
     """Store a new turn; raises ``RequestError`` for parts that are no text or image."""
+    options = {
+        "model": request.model,
+        "client_tools": [msgspec.structs.asdict(tool) for tool in request.tools],
+        _WANTED: msgspec.to_builtins(request.options),
+        RESPONSE_FORMAT: request.metadata.get(RESPONSE_FORMAT),
+    }
+    if request.agent is not None:
+        options[_AGENT] = msgspec.to_builtins(request.agent)
     turn = Turn(
         turn_id=str(uuid.uuid4()),
         session_id=request.conversation_id,
         owner=request.owner,
         tenant=request.tenant,
         state="in_progress",
-        options={
-            "model": request.model,
-            "client_tools": [msgspec.structs.asdict(tool) for tool in request.tools],
-            _WANTED: msgspec.to_builtins(request.options),
-            RESPONSE_FORMAT: request.metadata.get(RESPONSE_FORMAT),
-        },
+        options=options,
         input_messages=[to_input(message_of(request.parts))],
         steps=[],
         output_message=None,
@@ -200,7 +215,7 @@ def _resumed(turn: Turn, wanted: Resume) -> tuple[Turn, list[Given]]:
     if given:
         ran = [each.call for each in given]
         results = [ToolMessage(e.call.call_id, e.call.tool_name, e.content) for e in given]
-        steps.append(step.tool_execution(turn.turn_id, step.now(), ran, results))
+        steps.append(step.tool_execution(step.begin(turn.turn_id), ran, results))
     options = turn.options | {"waiting": {}, "approved": approved, _RESUMED_AT: len(steps)}
     going = msgspec.structs.replace(turn, state="in_progress", steps=steps, options=options)
     return going, given

@@ -3,7 +3,7 @@
 # Without ``annotations`` from the future: FastAPI reads those of its dependencies.
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, override
+from typing import Any, NamedTuple, override
 
 import msgspec
 from fastapi import APIRouter
@@ -33,6 +33,13 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 type Handler = Callable[[Request], Awaitable[Response]]
 
 
+class Bounds(NamedTuple):
+    """How much a body may hold: bytes, and values with the names of members."""
+
+    size: int
+    values: int
+
+
 class Known:
     """A dependency of a route: the caller, who has been let in by the time that it is asked.
 
@@ -58,12 +65,22 @@ class Callers:
         self._limits = limits
 
     def router(
-        self, tag: str, dependencies: Sequence[Depends] = (), *, takes_texts: bool = False
+        self,
+        tag: str,
+        dependencies: Sequence[Depends] = (),
+        *,
+        takes_texts: bool = False,
+        takes_rows: bool = False,
     ) -> APIRouter:
-        """Return a router of routes that let callers in first; those that take texts read large bodies."""
-        callers, largest = self, self._limits.body_bytes
-        if not takes_texts:
-            largest = min(largest, SMALL_BYTES)
+        """Return a router of routes that let callers in first.
+
+        Those that take texts read large bodies, and those that take rows read large bodies of many values.
+        """
+        limits = self._limits
+        largest = limits.body_bytes if takes_texts or takes_rows else SMALL_BYTES
+        values = limits.body_values if takes_rows else VALUES
+        bounds = Bounds(min(largest, limits.body_bytes), min(values, limits.body_values))
+        callers = self
 
         class Guarded(APIRoute):
             @override
@@ -73,7 +90,7 @@ class Callers:
                 demands = [call for call in calls if isinstance(call, Known)]
 
                 async def guarded(request: Request) -> Response:
-                    return await callers.serve(request, demands, handle, largest)
+                    return await callers.serve(request, demands, handle, bounds)
 
                 return guarded
 
@@ -88,16 +105,14 @@ class Callers:
         return Known()
 
     async def serve(
-        self, request: Request, demands: Sequence[Known], handle: Handler, largest: int
+        self, request: Request, demands: Sequence[Known], handle: Handler, bounds: Bounds
     ) -> Response:
         """Let the caller in if that is demanded, read the body, and handle the request.
-
-        A body has ``largest`` bytes at most.
 
         The audit log tells of the route, with the ids in its path, and how it ended.
         """
         if not demands:
-            return await self._handled(request, handle, largest)
+            return await self._handled(request, handle, bounds)
         headers = headers_of(request.scope)
         known = await self._gate.caller(presented(request.scope, headers))
         route = f"{request.method} {request.scope['route'].path}"
@@ -108,15 +123,15 @@ class Callers:
                 if demand.needed is not None:
                     check(recorded, demand.needed)
             request.state.caller = recorded
-            return await self._handled(request, handle, largest)
+            return await self._handled(request, handle, bounds)
 
-    async def _handled(self, request: Request, handle: Handler, largest: int) -> Response:
+    async def _handled(self, request: Request, handle: Handler, bounds: Bounds) -> Response:
         announced = request.headers.get("content-length")
-        body = await read_body(request.receive, largest, announced)
+        body = await read_body(request.receive, bounds.size, announced)
         is_read = getattr(request.scope["route"], "body_field", None) is not None
         if is_read:
             _check_encoding(body)
-        check_values(body, min(self._limits.body_values, VALUES))
+        check_values(body, bounds.values)
         if is_read:
             _check_text(body)
         try:

@@ -1,0 +1,1 @@
+"""Agents, sessions, turns and steps: Llama Stack's agents API, over the contexts and tasks of A2A."""

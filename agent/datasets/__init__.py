@@ -1,0 +1,1 @@
+"""Datasets: rows that evaluations and training are run on."""

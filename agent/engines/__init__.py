@@ -1,0 +1,1 @@
+"""What answers each operation of Llama Stack's experimental API in this deployment."""

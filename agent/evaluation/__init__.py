@@ -1,0 +1,1 @@
+"""Evaluations: benchmarks, candidates, scores."""

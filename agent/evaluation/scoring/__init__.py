@@ -1,0 +1,1 @@
+"""Scoring functions: how good an answer is."""

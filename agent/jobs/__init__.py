@@ -1,0 +1,1 @@
+"""Work that goes on after the call that began it, whatever becomes of the process."""

@@ -1,0 +1,1 @@
+"""Fine-tuning of small models, in a process of its own."""

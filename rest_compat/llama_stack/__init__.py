@@ -1,0 +1,1 @@
+"""Llama Stack's experimental API."""
