@@ -90,7 +90,7 @@ class Histories:
         self._service = service
         self.cache = cache
         # What is being deleted is not found any more: who waits for its tasks would learn that they end.
-        self._leaving: set[tuple[str, str, str]] = set()
+        self._leaving: dict[tuple[str, str, str], asyncio.Event] = {}
 
     async def find(
         self, caller: Caller, conversation_id: str, action: str | None = READ
@@ -99,13 +99,19 @@ class Histories:
 
         Their own is meant where several are called so. Raises ``ResourceNotFound``.
         """
+        found = await self._find(caller, conversation_id, action)
+        if _key_of(found) in self._leaving:
+            raise ResourceNotFound(KIND, conversation_id)
+        return found
+
+    async def _find(self, caller: Caller, conversation_id: str, action: str | None) -> Conversation:
         if not is_conversation_id(conversation_id):
             raise ResourceNotFound(KIND, conversation_id)
         tenant = caller.tenant
         context = await self._search.find(caller.owner, tenant, conversation_id)
         if context is None and action in caller.actions:
             context = await self._search.find_anybodys(tenant, conversation_id)
-        if context is None or context.key in self._leaving:
+        if context is None:
             raise ResourceNotFound(KIND, conversation_id)
         if context.owner != caller.owner:
             caller = caller.acting_for(context.owner)
@@ -165,11 +171,15 @@ class Histories:
         Raises ``UnsupportedOperation`` when something in it does not give up in time.
         """
         try:
-            found = await self.find(caller, conversation_id, action)
+            found = await self._find(caller, conversation_id, action)
         except ResourceNotFound:
             return False
         key = _key_of(found)
-        self._leaving.add(key)
+        if (others := self._leaving.get(key)) is not None:
+            await others.wait()
+            # It is gone, or they could not delete it.
+            return await self.delete(caller, conversation_id, action)
+        ended = self._leaving[key] = asyncio.Event()
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
                 while not await self._delete(found):
@@ -180,7 +190,8 @@ class Histories:
         except TimeoutError as exc:
             raise UnsupportedOperation("A task of the conversation does not end") from exc
         finally:
-            self._leaving.discard(key)
+            del self._leaving[key]
+            ended.set()
         return True
 
     async def _delete(self, found: Conversation) -> bool:

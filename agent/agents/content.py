@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.agents.fetch import DATA, is_data
 from agent.conversation_turns import shown
 from agent.errors import InvalidParams
 from agent.model import Part
+from agent.outgoing.data_url import DATA, is_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

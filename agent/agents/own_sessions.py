@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,6 @@ KIND = "session"
 URL = "/v1alpha/agents/{agent_id}/sessions"
 AT_ONCE = 100
 """Most sessions of an agent that are looked up at once to be deleted."""
-LOOK_SECONDS, LOOKS = 0.1, 300
-"""How often it is looked for those that somebody else deletes: for as long as that may take."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -93,7 +90,7 @@ class OwnSessions:
         }
 
     async def delete(self, caller: Caller, agent_id: str, session_id: str) -> bool:
-        """Delete a session, whatever runs in it; returns False for one that others delete, or have."""
+        """Delete a session, whatever runs in it; returns whether it was there, and the agent's."""
         try:
             await self.find(caller, agent_id, session_id)
         except ResourceNotFound:
@@ -102,17 +99,13 @@ class OwnSessions:
 
     async def delete_all(self, caller: Caller, agent_id: str) -> None:
         """Delete the sessions that an agent has by now; raises ``UnsupportedOperation`` if one stays."""
-        looked = 0
+        in_vain = False
         while sessions := await self._page(caller, agent_id, 0, AT_ONCE):
             deleted = [await self.delete(caller, agent_id, each.session_id) for each in sessions]
-            if any(deleted):
-                looked = 0
-                continue
-            if looked == LOOKS:
+            if in_vain and not any(deleted):
                 raise UnsupportedOperation("A session of the agent is being deleted: try again")
-            # Somebody else deletes them, and what runs in them takes its time.
-            looked += 1
-            await asyncio.sleep(LOOK_SECONDS)
+            # Once is no wonder: somebody else deleted them.
+            in_vain = not any(deleted)
 
     async def _page(
         self, caller: Caller, agent_id: str, start: int, limit: int

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from agent.agents.fetch import data_in, is_data
 from agent.errors import InvalidParams, PayloadTooLarge
+from agent.outgoing.data_url import is_data, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +45,9 @@ class Urls:
         """
         if len(named) > self._limits.parts:
             raise InvalidParams(next(iter(named)), "there are too many URLs in one turn")
-        contents = {path: data_in(uri, path) for path, uri in named.items() if is_data(uri)}
+        contents = {
+            path: read_data(uri, path).content for path, uri in named.items() if is_data(uri)
+        }
         away = {path: uri for path, uri in named.items() if path not in contents}
         if away:
             contents |= await self._fetched(owner, away, self._counting(grow))

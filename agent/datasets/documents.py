@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import io
 import os
 import stat
 import tempfile
 from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from agent.datasets.formats import declared
 from agent.errors import InvalidParams, PayloadTooLarge
+from agent.outgoing.data_url import is_data, read_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,9 +53,9 @@ class Documents:
             # On disk, and not in memory: CSV is read twice.
             with await asyncio.to_thread(tempfile.TemporaryFile) as file:
                 yield await self._download(uri, file)
-        elif scheme == "data":
-            with _data(uri) as document_file:
-                yield Document(document_file, declared(_media_type(uri), ""))
+        elif is_data(uri):
+            held = read_data(uri, FIELD)
+            yield Document(io.BytesIO(held.content), declared(held.media_type, ""))
         elif scheme == "file":
             with await asyncio.to_thread(self._open, uri) as file:
                 yield Document(file, declared("", urlsplit(uri).path))
@@ -99,21 +98,3 @@ def _path(uri: str, folder: Path) -> Path:
     if not path.is_relative_to(inside):
         raise ValueError
     return path
-
-
-def _media_type(uri: str) -> str:
-    return uri.partition(",")[0].removeprefix("data:").partition(";")[0].strip()
-
-
-def _data(uri: str) -> IO[bytes]:
-    """Return what a ``data:`` URI holds (RFC 2397)."""
-    head, comma, text = uri.partition(",")
-    if not comma:
-        raise InvalidParams(FIELD, "is a data: URI without a comma")
-    data = unquote_to_bytes(text)
-    if not head.lower().endswith(";base64"):
-        return io.BytesIO(data)
-    try:
-        return io.BytesIO(base64.b64decode(b"".join(data.split()), validate=True))
-    except binascii.Error as exc:
-        raise InvalidParams(FIELD, "is a data: URI whose text is not base64") from exc

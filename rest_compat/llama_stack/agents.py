@@ -21,6 +21,14 @@ TAG = "Agents"
 def make_agents(agents: AgentsApi, callers: Callers, check_models: CheckModels) -> APIRouter:
     """Return the routes; ``check_models`` is asked for the model of each new agent."""
     router = callers.router(TAG)
+    _add_all(router, agents, callers, check_models)
+    _add_one(router, agents, callers)
+    return router
+
+
+def _add_all(
+    router: APIRouter, agents: AgentsApi, callers: Callers, check_models: CheckModels
+) -> None:
     user = Annotated[Caller, Depends(callers.may("agents"))]
 
     @router.get(
@@ -47,6 +55,10 @@ def make_agents(agents: AgentsApi, callers: Callers, check_models: CheckModels) 
         await check_models(caller, [config["model"]])
         return answer(await agents.create(caller, config))
 
+
+def _add_one(router: APIRouter, agents: AgentsApi, callers: Callers) -> None:
+    user = Annotated[Caller, Depends(callers.may("agents"))]
+
     @router.get(
         "/v1alpha/agents/{agent_id}",
         operation_id="get_agent_v1alpha_agents__agent_id__get",
@@ -69,5 +81,3 @@ def make_agents(agents: AgentsApi, callers: Callers, check_models: CheckModels) 
         """Delete an agent with its sessions and turns. The agent of the server stays."""
         await agents.delete(caller, agent_id)
         return Response(status_code=204)
-
-    return router

@@ -22,6 +22,12 @@ TAG = "Benchmarks"
 def make_benchmarks(benchmarks: Registry, callers: Callers) -> APIRouter:
     """Return the routes; those with longer paths must come before them: an id may hold slashes."""
     router = callers.router(TAG)
+    _add_all(router, benchmarks, callers)
+    _add_one(router, benchmarks, callers)
+    return router
+
+
+def _add_all(router: APIRouter, benchmarks: Registry, callers: Callers) -> None:
     user = Annotated[Caller, Depends(callers.may("eval"))]
 
     @router.get(
@@ -57,6 +63,10 @@ def make_benchmarks(benchmarks: Registry, callers: Callers) -> APIRouter:
         )
         return answer(None)
 
+
+def _add_one(router: APIRouter, benchmarks: Registry, callers: Callers) -> None:
+    user = Annotated[Caller, Depends(callers.may("eval"))]
+
     @router.get(
         "/v1alpha/eval/benchmarks/{benchmark_id:path}",
         operation_id="get_benchmark_v1alpha_eval_benchmarks__benchmark_id__get",
@@ -79,5 +89,3 @@ def make_benchmarks(benchmarks: Registry, callers: Callers) -> APIRouter:
         """Unregister a benchmark: one that is not there is unregistered. Its jobs go on."""
         await benchmarks.unregister(caller, benchmark_id)
         return Response(status_code=204)
-
-    return router

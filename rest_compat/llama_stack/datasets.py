@@ -100,13 +100,14 @@ def _add_datasets(router: APIRouter, datasets: Datasets, callers: Callers) -> No
         operation_id="unregister_dataset_v1beta_datasets__dataset_id__delete",
         summary="Unregister a dataset by its ID.",
         status_code=204,
-        # Without a body there is no type of it.
-        response_class=Response,
         responses=ERRORS | EMPTY,
     )
-    async def unregister(dataset_id: DatasetId, caller: Annotated[Caller, Depends(known)]) -> None:
+    async def unregister(
+        dataset_id: DatasetId, caller: Annotated[Caller, Depends(known)]
+    ) -> Response:
         """Delete a dataset and its rows; what is not there is deleted already."""
         await datasets.unregister(caller, dataset_id)
+        return Response(status_code=204)
 
 
 def _add_rows(router: APIRouter, datasets: Datasets, callers: Callers) -> None:

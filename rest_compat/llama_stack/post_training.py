@@ -35,6 +35,7 @@ def make_post_training(training: PostTrainingApi, callers: Callers) -> APIRouter
     router = callers.router(TAG)
     _add_starting(router, training, callers)
     _add_following(router, training, callers)
+    _add_stopping(router, training, callers)
     return router
 
 
@@ -101,6 +102,10 @@ def _add_following(router: APIRouter, training: PostTrainingApi, callers: Caller
     async def artifacts(caller: user, job_uuid: Name) -> Response:
         """Return the checkpoints of a job."""
         return answer(await training.artifacts(caller, job_uuid))
+
+
+def _add_stopping(router: APIRouter, training: PostTrainingApi, callers: Callers) -> None:
+    user = Annotated[Caller, Depends(callers.may("post_training"))]
 
     @router.post(
         "/v1alpha/post-training/job/cancel",

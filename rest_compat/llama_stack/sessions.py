@@ -25,6 +25,12 @@ TAG = "Agents"
 def make_sessions(agents: AgentsApi, callers: Callers) -> APIRouter:
     """Return the routes."""
     router = callers.router(TAG)
+    _add_all(router, agents, callers)
+    _add_one(router, agents, callers)
+    return router
+
+
+def _add_all(router: APIRouter, agents: AgentsApi, callers: Callers) -> None:
     user = Annotated[Caller, Depends(callers.may("agents"))]
 
     @router.post(
@@ -53,6 +59,10 @@ def make_sessions(agents: AgentsApi, callers: Callers) -> APIRouter:
         """List the sessions of an agent, without their turns."""
         start, most = page_of(start_index, limit)
         return answer(await agents.list_sessions(caller, agent_id, start, most))
+
+
+def _add_one(router: APIRouter, agents: AgentsApi, callers: Callers) -> None:
+    user = Annotated[Caller, Depends(callers.may("agents"))]
 
     @router.get(
         "/v1alpha/agents/{agent_id}/session/{session_id}",
@@ -83,5 +93,3 @@ def make_sessions(agents: AgentsApi, callers: Callers) -> APIRouter:
         """Delete a session with its turns."""
         await agents.delete_session(caller, agent_id, session_id)
         return Response(status_code=204)
-
-    return router

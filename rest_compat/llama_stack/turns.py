@@ -54,16 +54,26 @@ _MADE: Any = Annotated[Turn, _WithChunks()]
 def make_turns(agents: AgentsApi, callers: Callers, keep_alive: float) -> APIRouter:
     """Return the routes; a stream says something every ``keep_alive`` seconds."""
     router = callers.router(TAG, takes_texts=True)
-    asker = Annotated[Caller, Depends(callers.may("query"))]
+    _add_running(router, agents, callers, keep_alive)
+    _add_reading(router, agents, callers)
+    return router
 
-    async def tell(request: Request, stream: TurnStream, *, streaming: bool | None) -> Response:
-        if streaming:
-            # A turn that nobody waits for any more does not begin.
-            return await while_awaited(request.receive, told(stream, keep_alive))
-        try:
-            return answer(await while_awaited(request.receive, collected(stream)))
-        finally:
-            await stream.aclose()
+
+async def _tell(request: Request, stream: TurnStream, keep_alive: float | None) -> Response:
+    """Answer with a turn as it goes on, or when it has ended where ``keep_alive`` is None.
+
+    A turn that nobody waits for any more does not begin.
+    """
+    if keep_alive is not None:
+        return await while_awaited(request.receive, told(stream, keep_alive))
+    try:
+        return answer(await while_awaited(request.receive, collected(stream)))
+    finally:
+        await stream.aclose()
+
+
+def _add_running(router: APIRouter, agents: AgentsApi, callers: Callers, keep_alive: float) -> None:
+    asker = Annotated[Caller, Depends(callers.may("query"))]
 
     @router.post(
         "/v1alpha/agents/{agent_id}/session/{session_id}/turn",
@@ -81,7 +91,7 @@ def make_turns(agents: AgentsApi, callers: Callers, keep_alive: float) -> APIRou
     ) -> Response:
         """Create a new turn for an agent; once begun on this server it goes on without its client."""
         stream = await agents.create_turn(caller, agent_id, session_id, asked.turn())
-        return await tell(request, stream, streaming=asked.stream)
+        return await _tell(request, stream, keep_alive if asked.stream else None)
 
     @router.post(
         "/v1alpha/agents/{agent_id}/session/{session_id}/turn/{turn_id}/resume",
@@ -102,10 +112,7 @@ def make_turns(agents: AgentsApi, callers: Callers, keep_alive: float) -> APIRou
         """Go on with a turn that waits for tools that the client runs: their responses are sent here."""
         responses = asked.model_dump(mode="json")["tool_responses"]
         stream = await agents.resume_turn(caller, agent_id, session_id, turn_id, responses)
-        return await tell(request, stream, streaming=asked.stream)
-
-    _add_reading(router, agents, callers)
-    return router
+        return await _tell(request, stream, keep_alive if asked.stream else None)
 
 
 def _add_reading(router: APIRouter, agents: AgentsApi, callers: Callers) -> None:

@@ -28,6 +28,7 @@ from agent.evaluation.dataset_job import HOURS, ROWS
 from agent.evaluation.evaluation import CALL_ROWS, Evaluation
 from agent.inferences import Inferences
 from agent.stacks.single_turn import Declined
+from tests.fakes.engine import until
 from tests.fakes.evaluated import (
     AGENT,
     CANDIDATE,
@@ -94,13 +95,16 @@ class World:
 
     async def ended(self, job_id: str) -> str:
         """Return the status of a job that has ended."""
-        with anyio.fail_after(5):
-            while True:
-                found = await self.evaluation.status(ANN, "bm", job_id)
-                status: str = found["status"]
-                if status not in {"scheduled", "in_progress"}:
-                    return status
-                await anyio.sleep(0.01)
+        status = ""
+
+        async def is_over() -> bool:
+            nonlocal status
+            status = (await self.evaluation.status(ANN, "bm", job_id))["status"]
+            return status not in {"scheduled", "in_progress"}
+
+        with anyio.fail_after(20):
+            await until(is_over)
+        return status
 
 
 @pytest.fixture

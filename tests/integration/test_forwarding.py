@@ -637,7 +637,7 @@ async def test_an_owner_has_only_so_many_jobs_that_have_not_ended(
     await training.supervised_fine_tune(ann, job("c"))
 
 
-@pytest.mark.parametrize("name", ["/root/model", "../model", "a/../b", "~/model", "a/b/c/d"])
+@pytest.mark.parametrize("name", ["/models/model", "../model", "a/../b", "~/model", "a/b/c/d"])
 @pytest.mark.parametrize("field", ["model", "finetuned_model"])
 async def test_no_model_is_a_path_on_the_disk_of_the_server(
     there: There, ann: Caller, field: str, name: str

@@ -17,6 +17,7 @@ from agent.clock import now
 from agent.errors import ServerStopping, StateUnavailable, TaskTaken, TooManyTasks
 from agent.jobs.progress import JobFailed, Progress
 from agent.jobs.runner import ATTEMPTS, BROKEN, CLEAN_UP_SECONDS, NEVER_ENDS, JobRunner
+from tests.fakes.engine import until
 from tests.fakes.state import open_database
 
 if TYPE_CHECKING:
@@ -111,13 +112,17 @@ async def running(
 
 async def ended(jobs: Jobs, job_id: str = "job") -> Job:
     """Return a job once it has ended."""
+    found: Job | None = None
+
+    async def is_over() -> bool:
+        nonlocal found
+        found = await jobs.get("ann", "", KIND, job_id)
+        return found is None or found.ended_at is not None
+
     with anyio.fail_after(20):
-        while True:
-            found = await jobs.get("ann", "", KIND, job_id)
-            assert found is not None
-            if found.ended_at is not None:
-                return found
-            await anyio.sleep(0.01)
+        await until(is_over)
+    assert found is not None
+    return found
 
 
 async def test_a_job_is_run_and_its_result_kept(jobs: Jobs) -> None:

@@ -18,6 +18,7 @@ from agent.settings.own import Limits
 from rest_compat.callers import Callers
 from rest_compat.llama_stack.eval import make_eval
 from rest_compat.llama_stack.problems import refuse
+from tests.fakes.engine import until
 from tests.fakes.evaluated import (
     AGENT,
     CANDIDATE,
@@ -86,12 +87,16 @@ async def http(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[ht
 
 async def ended(http: httpx.AsyncClient, path: str) -> str:
     """Return the status of a job that has ended."""
-    with anyio.fail_after(5):
-        while True:
-            status: str = (await http.get(path)).json()["status"]
-            if status not in {"scheduled", "in_progress"}:
-                return status
-            await anyio.sleep(0.01)
+    status = ""
+
+    async def is_over() -> bool:
+        nonlocal status
+        status = (await http.get(path)).json()["status"]
+        return status not in {"scheduled", "in_progress"}
+
+    with anyio.fail_after(20):
+        await until(is_over)
+    return status
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
